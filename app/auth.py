@@ -18,13 +18,16 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.exceptions import Forbidden
 from app.services import Services
+from app.services.people import tokens
 from app.services.people.principal import Principal, scope_of
-from app.services.people.sessions import CurrentSession
-from app.services.people.tokens import is_token
+from app.services.people.sessions import CurrentSession, ProviderSession
+from app.support.clock import now
 from app.support.paths import is_api
 from app.support.same_origin import is_cross_site, is_forged_call
 
 TOKEN = "token"  # noqa: S105 - key in the session, which is a signed cookie
+CODE_AWAITED = "code awaited"  # the same: of whom, and since when
+CODE_SECONDS = 300  # how long after the password the code of the second factor may follow
 REFRESHES = "X-Tally-Refresh"  # sent by static/live.js when a page refreshes itself without an action of the user
 
 FILES = "/files/"
@@ -35,6 +38,7 @@ Arguments = ParamSpec("Arguments")
 Page = TypeVar("Page")
 View = TypeVar("View", bound=Callable[..., object])
 _open_to_temporary: set[Callable[..., object]] = set()
+_open_without_second_factor: set[Callable[..., object]] = set()
 
 
 def services() -> Services:
@@ -100,16 +104,18 @@ def register(app: Flask) -> None:
 def verify(name: str, password: str) -> Principal | None:
     """Return the user of the credentials of a request: a name and a password, or an API token.
 
+    A password alone is not accepted from a user who has a second factor, or must have one.
+
     A token is sent as `Bearer`, or as the password of `Basic` with any name, so that existing clients need no change.
     The header is read here, because Flask-HTTPAuth knows one scheme only.
 
     Raises:
         RateLimited: too many wrong credentials came from the client.
-        Forbidden: a page of another site made a browser send them, or the password is temporary.
+        Forbidden: a page of another site made a browser send them, the password is temporary, or it is not enough.
     """
     address, sent = request.remote_addr or "", sent_token() or ""
-    if is_token(sent):
-        principal = services().tokens.verify(sent, address)
+    if tokens.is_token(sent):
+        principal = tokens.verify(sent, address)
     else:
         given = _credentials(request.headers.get("Authorization"))
         if given is None or given.type != "basic" or not name:
@@ -125,6 +131,11 @@ def verify(name: str, password: str) -> Principal | None:
         )
     if principal.temporary:
         raise Forbidden("This password is for one sign-in. Sign in at /admin/, and choose one of your own.")
+    if not principal.token and (principal.has_second_factor or services().second_factors.must_set_up(principal)):
+        raise Forbidden(
+            "A password alone is not accepted here, because this user has a second factor or must set one up. Send an "
+            "API token instead of the password. Create one on your page of the dashboard, or with `tally token add`."
+        )
     return principal
 
 
@@ -180,8 +191,8 @@ def need(permission: str) -> None:
         raise Forbidden(f"Your role, {who.role}, may not do this.")
 
 
-def sign_in(principal: Principal) -> bool:
-    """Begin a session and discard the previous one with the content of its cookie.
+def sign_in(principal: Principal, provider: ProviderSession | None = None) -> bool:
+    """Begin a session, perhaps in one of the identity provider, and discard the previous one with its cookie's content.
 
     Return False if the password was valid for one sign-in and another sign-in has used it.
     """
@@ -189,7 +200,7 @@ def sign_in(principal: Principal) -> bool:
     if earlier is not None:
         services().sessions.sign_out(earlier)
     here = replace(principal, address=request.remote_addr or "")
-    token = services().sessions.begin(here, request.user_agent.string)
+    token = services().sessions.begin(here, request.user_agent.string, provider)
     if token is None:
         return False
     session.clear()
@@ -197,6 +208,23 @@ def sign_in(principal: Principal) -> bool:
     session[TOKEN] = token
     g.pop("current_session", None)
     return True
+
+
+def await_code(principal: Principal) -> None:
+    """Remember in the browser that the password was right, so that the code of the second factor may follow.
+
+    This permits nothing else. It expires after CODE_SECONDS, and with the password.
+    """
+    session[CODE_AWAITED] = [principal.id, principal.password_version, now()]
+
+
+def code_awaited() -> Principal | None:
+    """Return the user whose password was right in this browser, and whose code may follow, or None."""
+    key, version, since = session.get(CODE_AWAITED) or (0, "", 0)
+    if now() - since >= CODE_SECONDS * 1000:
+        return None
+    found = services().second_factors.find(key, version)
+    return replace(found, address=request.remote_addr or "") if found else None
 
 
 def sign_out() -> None:
@@ -211,7 +239,8 @@ def sign_out() -> None:
 def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | BaseResponse]:
     """Require a login for a page; otherwise redirect to the login page, which redirects back afterwards.
 
-    A user with a temporary password is redirected to the page that replaces it, from all other pages.
+    A user with a temporary password is redirected to the page that replaces it, from all other pages. So is a user
+    without the second factor that TOTP_REQUIRED asks for, to the page that sets it up.
     """
 
     @functools.wraps(view)
@@ -223,6 +252,9 @@ def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | Bas
         g.principal = principal
         if principal.temporary and view not in _open_to_temporary:
             return redirect(url_for("admin.own_password"))
+        is_open = principal.temporary or view in _open_without_second_factor
+        if not is_open and services().second_factors.must_set_up(principal):
+            return redirect(url_for("admin.set_up_second_factor"))
         return view(*args, **kwargs)
 
     return guarded
@@ -231,6 +263,12 @@ def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | Bas
 def open_to_temporary(view: View) -> View:
     """Mark the page on which a user with a temporary password chooses a new password."""
     _open_to_temporary.add(view)
+    return view
+
+
+def open_without_second_factor(view: View) -> View:
+    """Mark a page that a user without a required second factor may open."""
+    _open_without_second_factor.add(view)
     return view
 
 

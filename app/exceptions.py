@@ -106,6 +106,22 @@ class QueueUnavailable(TallyError):
         return f"{str(self).partition(': ')[0].rstrip('.')}."
 
 
+class ServerFailed(TallyError):
+    """A server of others cannot be reached, does not answer in time, or answers with something unusable."""
+
+
+class SignInInvalid(TallyError):
+    """What the identity provider or a browser sent fails a check. The message may be shown; `cause` is for the log."""
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause or message
+
+
+class SignInRefused(TallyError):
+    """The identity provider knows the user, who has no role here or is deactivated."""
+
+
 class BodyMalformed(TallyError):
     """The body is not valid JSON or NDJSON, or does not match its content coding."""
 
@@ -202,6 +218,10 @@ class ScheduleBusy(TallyError):
     """Another process is starting the recurring report."""
 
 
+class WebhookUnknown(TallyError):
+    """There is no such webhook or delivery, or the caller may not see it; the error does not reveal which."""
+
+
 class WebhookFailed(TallyError):
     """The server of a webhook cannot be reached, or did not respond in time."""
 
@@ -214,12 +234,30 @@ class ChannelUnknown(TallyError):
     """There is no such alert channel."""
 
 
+class MailFailed(TallyError):
+    """A mail server cannot be reached, or did not accept a message.
+
+    Attributes:
+        code: the server's response, or None if there was none.
+        is_permanent: whether another try of the same message has no other result.
+    """
+
+    def __init__(self, message: str, code: int | None = None, *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.is_permanent = is_permanent
+
+
 class AccountInvalid(TallyError):
     """A user cannot be created, changed or removed as requested."""
 
 
 class AccountUnknown(AccountInvalid):
     """There is no such user."""
+
+
+class CodeWrong(TallyError):
+    """A code of a second factor is wrong, expired or already used."""
 
 
 class SessionUnknown(TallyError):

@@ -4,7 +4,7 @@ goals.
 
 from __future__ import annotations
 
-from bench import counting, crossover, dashboard, export, feed, growth, ingest, slow
+from bench import client, counting, crossover, dashboard, export, feed, growth, ingest, slow
 from bench.report import Benchmark, Figure, command
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -16,6 +16,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     growth.run,
     counting.run,
     export.run,
+    client.run,
 )
 
 

@@ -28,6 +28,7 @@ from app.store.models import (
     ReportAttempt,
     Schedule,
     Session,
+    Webhook,
 )
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -94,11 +95,12 @@ def leave_waiting(report: Report, age: int) -> None:
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
 
 
-def record_webhook(schedule: Schedule, report: Report, *, waits: bool) -> None:
-    """Record the webhook of a report that its server rejected at first, and possibly still rejects."""
+def record_webhook(schedule: Schedule, report: Report, webhook: Webhook, *, waits: bool) -> None:
+    """Record the delivery of a report that a webhook's server rejected at first, and possibly still rejects."""
     second = (None, "It did not answer within 10 seconds.") if waits else (200, "ok")
     ends = {"state": "waiting" if waits else "delivered", "next_try_at": now() + 8 * MINUTE if waits else None}
     known = {"schedule": schedule.id, "report": report.job, "status": report.status, "tries": 2}
+    known |= {"type": "report.completed", "webhook": webhook.id}
     times = {"ended_at": report.ended_at, "created_at": report.ended_at}
     delivery = Delivery.create(key=str(uuid.uuid4()), **known, **ends, **times)
     for number, (code, said) in enumerate([(503, "Back in a few minutes."), second]):

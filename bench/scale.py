@@ -145,11 +145,12 @@ class Server:
 
     def sizes(self, name: str) -> dict[str, int]:
         """Return the bytes of the events and of the rest."""
-        [(table, indexes, counts)] = self.query(
+        [(table, indexes, hourly, daily)] = self.query(
             name,
-            "SELECT pg_table_size('event'), pg_indexes_size('event'), pg_total_relation_size('hourly_count')",
+            "SELECT pg_table_size('event'), pg_indexes_size('event'), pg_total_relation_size('hourly_count'), "
+            "pg_total_relation_size('daily_count')",
         )
-        return {"table": table, "indexes": indexes, "hourly counts": counts}
+        return {"table": table, "indexes": indexes, "hourly counts": hourly, "daily counts": daily}
 
     def query(self, name: str, query: str) -> Sequence[tuple]:
         """Return the rows of a query."""

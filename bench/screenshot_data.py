@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from redis import Redis
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
@@ -24,10 +25,14 @@ from app import create_app
 from app.config import Settings
 from app.redis.queue import NAME, SCHEDULER
 from app.services.alerts.learning import learn_series
+from app.services.notifications.mail_sender import NO_ACCESS
+from app.services.notifications.webhook_sender import ANSWERED_GONE
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
 from app.store.alerts.counts import Series
-from app.store.models import RejectedEvent, Report, Schedule
+from app.store.models import RejectedEvent, Report, Schedule, ScheduleRecipient, Webhook
+from app.store.notifications import recipients
 from bench import backfill, processes
 from bench.backfill import DAY, HOUR, MINUTE, now
 from bench.demo import BATCH_EVENTS, CATALOG, Client, Stream
@@ -38,6 +43,8 @@ EVENTS, DAYS = 160_000, 61
 PATIENCE_SECONDS = 120
 PUBLIC_URL = "http://127.0.0.1:8000"  # as after `make run`, whatever port is free now
 HOOKS = "hooks.example.com"
+MAIL = "smtp://localhost:1"
+SLACK = "hooks.slack.com"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_1) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26 Safari/605"
 # faults of rejected events, and how many there are of each
@@ -55,6 +62,7 @@ USERS = (
     ("anna", "analyst", ["BARCHART"]),
     ("ben", "analyst", ["HARBORLINE", "FERNHILL"]),
     ("mira", "admin", None),
+    ("paul", "operator", None),  # deactivated
 )
 TOKENS = (  # name, scopes, customers, days
     ("warehouse import", ["events:read"], [], 365),
@@ -70,7 +78,7 @@ KEYS = (
 
 CHANNELS: Sequence[tuple[str, Mapping[str, object]]] = (
     ("Operations", {"addresses": ["operations@example.com", "on-call@example.com"]}),
-    ("Chat of the team", {"url": "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"}),
+    ("Chat of the team", {"url": f"https://{SLACK}/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"}),
 )
 
 
@@ -79,8 +87,8 @@ def scene(folder: Path) -> Iterator[Scene]:
     """Run a service on SQLite with a Valkey of its own, which has only the sample catalog and the user `admin`."""
     port = free_port()
     own = {"REDIS_URL": "", "DATA_DIR": str(folder / "var"), "STORAGE_URL": "", "PUBLIC_URL": PUBLIC_URL}
-    own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS}
-    own |= {"SMTP_URL": "smtp://mail.example.com", "MAIL_FROM": "tally@example.com", "ALERT_HOSTS": "hooks.slack.com"}
+    own |= {"ADMIN_PASSWORD": PASSWORD, "WORKERS": "2", "WEBHOOK_HOSTS": HOOKS, "SMTP_URL": MAIL}
+    own |= {"ALERT_HOSTS": SLACK}
     environment = {**own_environment(folder, f"sqlite:///{folder}/events.db", port), **own}
     process = launch([sys.executable, "-m", "flask", "--app", "wsgi", "serve"], folder, environment)
     try:
@@ -105,8 +113,8 @@ class Scene:
         self.port = port
         self._pid = pid
         same = {"database_url": f"sqlite:///{folder}/events.db", "secret_key": "of-the-benchmark-alone"}
-        same |= {"smtp_url": "smtp://mail.example.com", "mail_from": "tally@example.com"}
-        settings = Settings(data_dir=folder / "var", webhook_hosts=(HOOKS,), alert_hosts=("hooks.slack.com",), **same)
+        same |= {"webhook_hosts": (HOOKS,), "alert_hosts": (SLACK,), "smtp_url": MAIL}
+        settings = Settings(data_dir=folder / "var", **same)
         app = create_app(settings)
         self.rules = app.url_map
         self._services = app.extensions["services"]
@@ -122,7 +130,14 @@ class Scene:
     @property
     def secret(self) -> str:
         """Return the address of the page that asks before it creates a new webhook secret."""
-        return f"/admin/reports/recurring/{Schedule.get(Schedule.webhook.is_null(False)).id}/secret"
+        return f"/admin/reports/webhooks/{Webhook.select().order_by(Webhook.id).first().id}/rotate"
+
+    @property
+    def unsubscribe(self) -> str:
+        """Return the address of the page that asks before it unsubscribes a recipient of mail."""
+        found = ScheduleRecipient.get(ScheduleRecipient.removed_at.is_null())
+        url = self._services.mail._unsubscribe_url(found.schedule, found.account, found.added_at)
+        return urlsplit(url).path
 
     def report(self, **wanted: object) -> str:
         """Return the source of the newest report in a state."""
@@ -189,16 +204,17 @@ class Scene:
         accounts, admin = self._services.accounts, self._who("admin")
         for name, role, customers in USERS:
             accounts.add(name, role, customers, PASSWORD, temporary=name == "ben", by=admin)
+        accounts.deactivate("paul", by=admin)
         for name, browser in (("olga", FIREFOX), ("anna", SAFARI), ("anna", FIREFOX), ("admin", SAFARI)):
             self._services.sessions.begin(self._who(name), browser)
         for name, customers, products in KEYS:
             made, _ = self._services.ingest_keys.add(name, customers, products, by=admin)
         self._services.ingest_keys.revoke(made, by=admin)
         for name, scopes, customers, days in TOKENS:
-            token, text = self._services.tokens.add(self._who("admin"), name, scopes, customers, days)
-            self._services.tokens.verify(text, "")
-        self._services.tokens.revoke(token, by=admin)
-        self._services.tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
+            token, text = tokens.add(self._who("admin"), name, scopes, customers, days)
+            tokens.verify(text, "")
+        tokens.revoke(token, by=admin)
+        tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
 
     def _send(self) -> None:
         self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))
@@ -255,11 +271,25 @@ class Scene:
         monthly = {"recurrence": "monthly", "hour": 4, "mode": "period"}
         paused = self._schedule("Watchlists of the month", "FERNHILL", "WATCHLIST", **monthly)
         self._services.schedules.pause(self._who("admin"), paused)
-        Schedule.update(webhook_set_at=now() + 365 * DAY).execute()  # the service itself sends no webhook
+        webhook = self._webhooks()
+        for name in ("admin", "anna", "olga"):
+            self._services.accounts.set_mail(self._who(name), f"{name}@example.com")
+        ours, later = {self._who(name).id: name for name in ("anna", "olga")}, now() + 365 * DAY
+        recipients.set_all(weekly.id, ours, later)  # the service itself sends no mail
+        recipients.remove(weekly.id, self._who("anna").id, now() - 2 * HOUR, NO_ACCESS)
         for age in (7 * DAY, 9 * MINUTE):
             report = self._ended(self._services.schedule_runs.run(SYSTEM, weekly))
             backfill.move(report, age)
-            backfill.record_webhook(weekly, Report.get_by_id(report.id), waits=age < HOUR)
+            backfill.record_webhook(weekly, Report.get_by_id(report.id), webhook, waits=age < HOUR)
+
+    def _webhooks(self) -> Webhook:
+        """Add a webhook that wants event types and one that is disabled, and return that of the recurring report."""
+        wanted = {"name": "On call", "url": f"https://{HOOKS}/on-call", "types": ["alert.firing", "alert.resolved"]}
+        self._services.webhooks.add(self._who("admin"), wanted)
+        old = self._services.webhooks.add(self._who("admin"), {"name": "Old CRM", "url": f"https://{HOOKS}/crm"})
+        self._services.webhooks.disable(SYSTEM, old.webhook, ANSWERED_GONE)
+        Webhook.update(enabled_at=now() + 365 * DAY).execute()  # the service itself sends nothing
+        return Webhook.select().order_by(Webhook.id).first()
 
     def _alert(self) -> None:
         """Create channels, a rule and a silence, and alerts in every state."""

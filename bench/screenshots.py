@@ -19,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from pyotp import TOTP
 from werkzeug.routing import Map, Rule
 
 from bench.dashboard_client import Visitor
@@ -37,7 +38,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # GET routes that are no pages: parts of pages, and files
 FILES = ("/download", "/catalog/export", ".csv")
-NO_PAGES = ("/part", "/chart", "/by/reason", *FILES)
+WITHOUT_LINK = ("admin.sign_in", "admin.confirm_unsubscribe")
+# pages to which no link of the admin leads; STATES have them
+SECOND_FACTOR = ("/sign-in/code", "/second-factor/codes", "/second-factor/off", "/people/<int:key>/second-factor")
+NO_PAGES = ("/part", "/chart", "/by/reason", *FILES, *SECOND_FACTOR)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,21 @@ def _open(*words: str) -> Callable[[Page], object]:
     return act
 
 
+def _turn_on(page: Page) -> None:
+    """Turn on the second factor of the signed-in user."""
+    phone = TOTP(page.locator("#secret").inner_text().replace(" ", ""))
+    _press("Turn on", code=phone.now(), password=PASSWORD)(page)
+
+
+def _follow(*links: str) -> Callable[[Page], object]:
+    def act(page: Page) -> None:
+        for link in links:
+            page.get_by_role("link", name=link).click()
+            page.wait_for_load_state()
+
+    return act
+
+
 def _cut_off(page: Page) -> None:
     """Make the server unreachable."""
     page.route("**/admin/**", lambda route: route.abort())
@@ -105,9 +124,22 @@ def _states(played: Scene) -> Iterator[Shot]:
         yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")
     faulty = _press("Start report", delimiter="||", types="NO SUCH TYPE")
     yield Shot("reports-new-wrong", "/admin/reports/new", act=faulty)
-    yield Shot("reports-recurring-one-secret-new", played.secret, act=_press("Create a new secret"))
+    yield Shot("reports-webhooks-one-secret-new", played.secret, act=_press("Create a new secret"))
+    yield Shot("unsubscribe", played.unsubscribe, None)
+    yield Shot("unsubscribe-done", played.unsubscribe, None, _press("Unsubscribe"))
     yield Shot("keys-new-made", "/admin/keys/new", act=_press("Add key", name="research app"))
     yield Shot("tokens-new-made", "/admin/me/tokens/new", act=_press("Add token", name="notebook"))
+    yield Shot("me-second-factor-wrong", "/admin/me/second-factor", "mira", _press("Turn on", code="1", password="no"))
+    yield Shot("me-second-factor-made", "/admin/me/second-factor", "mira", _turn_on)
+    yield Shot("me-second-factor-on", "/admin/me", "mira")
+    yield Shot("me-second-factor-codes", "/admin/me/second-factor/codes", "mira")
+    yield Shot("me-second-factor-off", "/admin/me/second-factor/off", "mira")
+    yield Shot("people-one-second-factor-on", "/admin/people", act=_follow("mira"))
+    yield Shot("people-one-second-factor", "/admin/people", act=_follow("mira", "Reset second factor"))
+    asked = _press("Sign in", user="mira", password=PASSWORD)
+    yield Shot("sign-in-second-factor", "/admin/sign-in", None, asked)
+    yield Shot("sign-in-second-factor-wrong", "/admin/sign-in/code", None, _press("Sign in", code="1"))
+    yield Shot("sign-in-second-factor-recovery", "/admin/sign-in/code?use=recovery-code", None)
     yield Shot("people-new-made", "/admin/people/new", act=_press("Add", name="dora"))
     yield Shot("forbidden", "/admin/people", "anna")
     yield Shot("not-found", "/admin/reports/JOB-00000000-0000-0000-0000-000000000000")
@@ -143,7 +175,7 @@ def _pages(rules: Map, visitor: Visitor) -> Iterator[Shot]:
 def pages_of(rules: Map) -> list[Rule]:
     """Return the rules of pages for signed-in users."""
     pages = [rule for rule in rules.iter_rules() if rule.endpoint.startswith("admin.") and "GET" in rule.methods]
-    return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint != "admin.sign_in"]
+    return [rule for rule in pages if not rule.rule.endswith(NO_PAGES) and rule.endpoint not in WITHOUT_LINK]
 
 
 def name_of(rule: str) -> str:
@@ -255,8 +287,8 @@ def _replace(pictures: Path, folder: Path, *, everything: bool) -> None:
         shutil.copyfile(picture, folder / picture.name)
 
 
-def _chromium() -> str:
-    return shutil.which("chromium") or "/usr/bin/chromium"
+def _chromium() -> str | None:
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 def main() -> None:

@@ -56,9 +56,10 @@ NOUNS = {
     "catalog": {"people", "access"},
     "events": {"people", "access", "catalog"},
     "reports": {"people", "access", "catalog", "events"},
-    "schedules": {"people", "access", "catalog", "events", "reports"},
-    "alerts": {"people", "access", "catalog", "events", "reports", "schedules"},
-    "operations": {"people", "access", "catalog", "events", "reports", "schedules", "alerts"},
+    "notifications": {"people", "access", "catalog", "events", "reports"},
+    "schedules": {"people", "access", "catalog", "events", "reports", "notifications"},
+    "alerts": {"people", "access", "catalog", "events", "reports", "notifications", "schedules"},
+    "operations": {"people", "access", "catalog", "events", "reports", "notifications", "schedules", "alerts"},
 }
 
 # the rooms that may import an external library
@@ -76,11 +77,16 @@ OWNERS = {
     "limits": {"redis"},
     "prometheus_client": {"api"},
     "pyarrow": {"exports"},
+    "pyotp": {"services"},
     "rq": {"redis", "worker"},
-    "http": {"services", "ops"},  # for webhooks, and for the check that the web server responds
-    "ssl": {"services"},
     "apprise": {"services"},
     "cryptography": {"services"},
+    "smtplib": {"services"},
+    "http": {"services", "support", "ops"},  # for webhooks, and for the check that the web server responds
+    "ssl": {"services", "support"},
+    "authlib": {"services"},
+    "joserfc": {"services"},
+    "segno": {"admin"},
     "boto3": {"storage"},
     "botocore": {"storage"},
 }

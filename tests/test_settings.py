@@ -18,10 +18,11 @@ import pytest
 from flask.cli import load_dotenv
 
 from app import create_app
-from app.config import Settings
+from app.config import Settings, values
 from app.exceptions import SettingInvalid
 from app.ops import preflight, programs
 from app.redis.queue import connect
+from app.services.people import principal, single_sign_on
 from app.store import database
 from tests.support import settings_page
 
@@ -68,6 +69,7 @@ GOOD = {
     "HOST": ("::1", "::1"),
     "CATALOG_MODE": ("strict", "strict"),
     "INGEST_AUTH": ("key", "key"),
+    "TOTP_REQUIRED": ("admins", "admins"),
     "CORS_ORIGINS": ("https://a.example, https://b.example:8443", ("https://a.example", "https://b.example:8443")),
     "SPOOL": ("on", True),
     "REPORT_BUCKETS": ("analysts, Other.Bucket_1", ("analysts", "Other.Bucket_1")),
@@ -78,6 +80,13 @@ GOOD = {
     "SMTP_URL": ("smtp://u:p@mail.example:587", "smtp://u:p@mail.example:587"),
     "MAIL_FROM": ("Tally <tally@mail.example>", "Tally <tally@mail.example>"),
     "INVALID_EVENTS": ("store-valid", "store-valid"),
+    "OIDC_ISSUER": ("https://login.example.com/realms/main", "https://login.example.com/realms/main"),
+    "OIDC_CLIENT_ID": ("tally", "tally"),
+    "OIDC_CLIENT_SECRET": ("hush", "hush"),
+    "OIDC_SCOPES": ("openid groups", "openid groups"),
+    "OIDC_ROLE_CLAIM": ("realm_access.roles", "realm_access.roles"),
+    "OIDC_ROLES": ("a b=admin, acme=analyst:ACME", ("a b=admin", "acme=analyst:ACME")),
+    "OIDC_ONLY": ("on", True),
     "TRUSTED_HOSTS": ("Tally.example.com, .example.org,[::1]", ("tally.example.com", ".example.org", "[::1]")),
     "METRICS_TOKEN": ("sixteen-letters!", "sixteen-letters!"),
     "HOT_PATH": ("off", False),
@@ -159,6 +168,7 @@ WRONG = {
     "WORKERS": ["0"],
     "CATALOG_MODE": ["closed"],
     "INGEST_AUTH": ["yes"],
+    "TOTP_REQUIRED": ["yes"],
     "RATE_LIMIT_ADDRESS": ["-1"],
     "RATE_LIMIT_KEY": ["100/minute"],
     "CORS_ORIGINS": ["", "https://a.example,example.com", "https://a.example/path"],
@@ -181,6 +191,17 @@ WRONG = {
     "AUDIT_KEEP_DAYS": ["0"],
     "SESSION_IDLE_MINUTES": ["0"],
     "SESSION_DAYS": ["0"],
+    "OIDC_ISSUER": [
+        "http://login.example.com",
+        "https://",
+        "https://u:p@login.example.com",
+        "https://a.example?b",
+        "https://a.example#b",
+    ],
+    "OIDC_SCOPES": ["profile email"],
+    "OIDC_ROLE_CLAIM": [" "],
+    "OIDC_ROLES": ["admins", "=admin", "staff=boss", "staff=operator:", "staff=analyst", "a=admin, staff=analyst"],
+    "OIDC_ONLY": ["yes"],
     "TRUSTED_HOSTS": ["https://tally.example.com", "tally.example.com:8000", "tally.example.com, *"],
     "TRUSTED_PROXIES": ["-1", "10.0.0.1"],
     "METRICS_TOKEN": ["too-short", "sixteen letters and blanks"],
@@ -440,3 +461,43 @@ def test_sqlite_gets_one_web_process_and_postgresql_one_per_core():
     assert Settings().web_process_count == 1
     assert Settings(database_url="postgresql://localhost/tally").web_process_count == os.cpu_count()
     assert Settings(web_processes=3).web_process_count == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"OIDC_ISSUER": "https://a.example"}, "OIDC_CLIENT_ID"),
+        ({"OIDC_ISSUER": "https://a.example", "OIDC_CLIENT_ID": "tally"}, "OIDC_ROLES"),
+        ({"OIDC_ONLY": "on"}, "OIDC_ISSUER"),
+    ],
+)
+def test_incomplete_settings_of_single_sign_on_stop_the_start(environment, values, named):
+    environment |= values
+    with pytest.raises(SettingInvalid, match=named):
+        create_app()
+
+
+def test_without_authlib_an_identity_provider_stops_the_start(environment, monkeypatch):
+    monkeypatch.setattr(single_sign_on, "find_spec", lambda name: None)
+    environment |= {"OIDC_ISSUER": "https://a.example", "OIDC_CLIENT_ID": "tally", "OIDC_ROLES": "a=admin"}
+    with pytest.raises(SettingInvalid, match=r"tally-events\[oidc\]"):
+        create_app()
+
+
+def test_the_roles_of_groups_are_those_of_the_service():
+    assert tuple(values.ROLES) == principal.ROLES
+
+
+@pytest.mark.parametrize(
+    ("entry", "parsed"),
+    [
+        ("staff=operator", ("staff", "operator", None)),
+        ("acme = analyst : ACME", ("acme", "analyst", "ACME")),
+        ("cn=staff%2Cdc=example=admin", ("cn=staff,dc=example", "admin", None)),
+        ("a=analyst:A:B", ("a", "analyst", "A:B")),
+        ("a=analyst:A%2CB%25", ("a", "analyst", "A,B%")),
+    ],
+)
+def test_a_group_and_a_customer_may_have_any_character(entry, parsed):
+    grant = values.role_grant(entry)
+    assert (grant.group, grant.role, grant.customer) == parsed

@@ -16,6 +16,7 @@ from app.admin import (
     headers,
     icons,
     navigation,
+    notifications,
     operations,
     people,
     reports,
@@ -26,7 +27,18 @@ from app.admin import (
 from app.admin.blueprint import blueprint, csrf
 
 # These packages add their pages to the blueprint.
-__all__ = ["access", "alerts", "catalog", "events", "operations", "people", "register", "reports", "schedules"]
+__all__ = [
+    "access",
+    "alerts",
+    "catalog",
+    "events",
+    "notifications",
+    "operations",
+    "people",
+    "register",
+    "reports",
+    "schedules",
+]
 
 
 def register(app: Flask) -> None:
@@ -44,7 +56,7 @@ def register(app: Flask) -> None:
     app.url_map.converters["int"] = Id
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (template_filters, zones, events.chart, icons, navigation, headers, errors):
+    for module in (template_filters, zones, events.chart, people.single_sign_on, icons, navigation, headers, errors):
         module.register(app)
 
 

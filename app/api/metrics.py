@@ -23,6 +23,7 @@ from app.auth import sent_token, services
 from app.exceptions import Unauthenticated
 from app.services.operations.metrics import AtWork, Numbers, Recorded
 from app.services.operations.request_metrics import BOUNDS
+from app.services.people import tokens
 from app.version import VERSION
 
 blueprint = Blueprint("metrics", __name__)
@@ -43,7 +44,7 @@ def metrics() -> Response:
     wanted = current_app.config["SETTINGS"].metrics_token
     sent = sent_token() or ""
     if wanted and not hmac.compare_digest(sent.encode(), wanted.encode()):
-        who = services().tokens.verify(sent, request.remote_addr or "")
+        who = tokens.verify(sent, request.remote_addr or "")
         if who is None or not who.may("system"):
             raise Unauthenticated("The token is neither METRICS_TOKEN nor an API token with the scope admin:system.")
     registry = CollectorRegistry()

@@ -23,6 +23,7 @@ from app.cli.serve import serve
 from app.cli.settings import settings
 from app.cli.token import token
 from app.cli.user import user
+from app.cli.webhook import webhook
 
 COMMANDS: tuple[click.Command, ...] = (
     serve,
@@ -37,6 +38,7 @@ COMMANDS: tuple[click.Command, ...] = (
     events,
     reports,
     alert,
+    webhook,
     settings,
     backup,
     restore,

@@ -29,7 +29,7 @@ def channel() -> None:
 @TARGET[1]
 @command
 def add(name: str, addresses: tuple[str, ...], url_stdin: bool, as_json: bool) -> None:
-    """Add a channel with a NAME. Its server must be in ALERT_HOSTS; for mail, set SMTP_URL and MAIL_FROM."""
+    """Add a channel with a NAME. Its server must be in ALERT_HOSTS; for mail, set SMTP_URL."""
     made = services().channels.add({"name": name} | _target(addresses, url_stdin=url_stdin))
     say(_as_json(made), f"Added {_render(made)}.", json=as_json)
 

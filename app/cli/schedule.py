@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ from app.schemas.schedules import MODES, covers, when
 from app.services.people.principal import SYSTEM
 from app.store.models import Schedule
 
+WEBHOOKS = "A webhook that is notified when a report has ended; repeatable. A URL adds a new one; see WEBHOOK_HOSTS."
+MAIL = "A user who gets mail with a link when a report has ended; repeatable."
 ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 
 
@@ -31,12 +34,22 @@ def schedule() -> None:
 @click.option("--hour", default=6, show_default=True, type=int, help="UTC, 0 to 23.")
 @click.option("--since-last", is_flag=True, help="Everything since the last one, not the period that ended.")
 @file_options
-@click.option("--webhook", help="A URL that receives a signed POST when a report has ended; see WEBHOOK_HOSTS.")
+@click.option("--webhook", "webhooks", multiple=True, metavar="ID|URL", help=WEBHOOKS)
+@click.option("--mail", "recipients", multiple=True, metavar="USER", help=MAIL)
 @click.option("--owner", metavar="USER", help="The user who starts its reports; default: the system.")
 @command
-def add(owner: str | None, types: tuple[str, ...], since_last: bool, as_json: bool, **given: object) -> None:
-    """Add a recurring report, and print the secret of its webhook once."""
-    wanted = {name: given[name] for name in ("name", "recurrence", "hour", "webhook") if given[name] is not None}
+def add(
+    owner: str | None,
+    types: tuple[str, ...],
+    webhooks: tuple[str, ...],
+    recipients: tuple[str, ...],
+    since_last: bool,
+    as_json: bool,
+    **given: object,
+) -> None:
+    """Add a recurring report, and print the secret of a new webhook once."""
+    wanted = {name: given[name] for name in ("name", "recurrence", "hour") if given[name] is not None}
+    wanted |= _read_webhooks(webhooks) | {"recipients": list(recipients)}
     wanted["filter"] = {"customer": given["customer"], "product": given["product"]} | (
         {"types": list(types)} if types else {}
     )
@@ -81,15 +94,22 @@ def show(key: int, as_json: bool) -> None:
 @click.option("--hour", type=int, help="UTC, 0 to 23.")
 @click.option("--mode", type=click.Choice(MODES), help="The period that ended, or everything since the last report.")
 @file_options
-@click.option("--webhook", help="A URL that receives a signed POST when a report has ended; empty: none.")
+@click.option("--webhook", "webhooks", multiple=True, metavar="ID|URL", help=f"{WEBHOOKS} Empty: none.")
+@click.option("--mail", "recipients", multiple=True, metavar="USER", help=f"{MAIL} Empty: none.")
 @command
-def change(key: int, as_json: bool, types: tuple[str, ...], all_types: bool, **given: Any) -> None:
+def change(
+    key: int,
+    as_json: bool,
+    types: tuple[str, ...],
+    all_types: bool,
+    webhooks: tuple[str, ...],
+    recipients: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Change a recurring report from its next report on. What is not named stays as it is."""
     found = services().schedules.get(SYSTEM, key)
     wanted = _as_requested(found)
-    wanted |= {
-        name: given[name] for name in ("name", "recurrence", "hour", "mode", "webhook") if given[name] is not None
-    }
+    wanted |= {name: given[name] for name in ("name", "recurrence", "hour", "mode") if given[name] is not None}
     filter = dict(wanted["filter"])
     filter |= {"product": given["product"]} if given["product"] else {}
     filter |= {"types": list(types)} if types else {}
@@ -97,8 +117,9 @@ def change(key: int, as_json: bool, types: tuple[str, ...], all_types: bool, **g
         filter.pop("types", None)
     output = (found.output or {}) | output_of(given)
     wanted |= {"filter": filter} | ({"output": output} if output else {})
-    if not wanted.get("webhook"):
-        wanted.pop("webhook", None)
+    named = [one.id for one in services().schedules.webhooks(found)]
+    wanted |= _read_webhooks(webhooks) if webhooks else {"webhooks": named}
+    wanted["recipients"] = [one for one in recipients if one] if recipients else _recipients(found)
     saved = services().schedules.change(SYSTEM, found, wanted)
     lines = [f"Changed {_render(saved.schedule)}"]
     if saved.secret:
@@ -132,7 +153,7 @@ def resume(key: int, as_json: bool) -> None:
 @yes_option
 @command
 def remove(key: int, yes: bool, as_json: bool) -> None:
-    """Remove a recurring report and the record of its webhooks; its reports stay."""
+    """Remove a recurring report and the record of what webhooks got of it; its reports stay."""
     found = services().schedules.get(SYSTEM, key)
     confirm(f"Remove the recurring report {found.name}? Its reports stay.", yes=yes)
     services().schedules.remove(SYSTEM, found)
@@ -153,27 +174,52 @@ def run(key: int, as_json: bool) -> None:
 @yes_option
 @command
 def secret(key: int, yes: bool, as_json: bool) -> None:
-    """Create a new secret for its webhooks and print it once; the old one stops signing."""
+    """Create a new secret for its webhook and print it once; the old one stops signing.
+
+    Deprecated: use `tally webhook rotate`, whose old secret signs for 24 hours.
+    """
     found = services().schedules.get(SYSTEM, key)
-    if found.webhook is None:
-        raise click.ClickException(f"{found.name} has no webhook.")
+    click.echo("“secret” is deprecated. Use tally webhook rotate --at-once.", err=True)
+    webhooks = services().schedules.webhooks(found)
+    if len(webhooks) != 1:
+        raise click.ClickException(f"{found.name} has {'several webhooks' if webhooks else 'no webhook'}.")
     confirm(f"Replace the secret of {found.name}? The old one stops signing.", yes=yes)
-    made = services().schedules.new_secret(SYSTEM, found)
+    made = services().webhooks.rotate(SYSTEM, webhooks[0], at_once=True)
     say({"id": key, "secret": made}, made, json=as_json)
 
 
 def _as_requested(found: Schedule) -> dict[str, Any]:
     """Return the request that would make a recurring report as it is."""
     filter = {"customer": found.customer, "product": found.product} | ({"types": found.types} if found.types else {})
-    wanted = {name: getattr(found, name) for name in ("name", "recurrence", "hour", "mode", "webhook")}
+    wanted = {name: getattr(found, name) for name in ("name", "recurrence", "hour", "mode")}
     return wanted | {"filter": filter}
 
 
 def _as_json(one: Schedule) -> dict[str, object]:
-    names = ("id", "name", "customer", "product", "types", "output", "recurrence", "hour", "mode", "webhook", "active")
-    shown = {name: getattr(one, name) for name in names} | {"owner": one.owner_name}
+    names = ("id", "name", "customer", "product", "types", "output", "recurrence", "hour", "mode")
+    webhooks = services().schedules.webhooks(one)
+    shown = {name: getattr(one, name) for name in names} | {"webhook": webhooks[0].url if webhooks else None}
+    shown |= {"active": one.active, "owner": one.owner_name}
     last = f"JOB-{one.last_report}" if one.last_report else None
-    return shown | {"reason": one.reason, "next_run": one.next_run_at, "last_run": one.last_run_at, "last_report": last}
+    shown |= {"reason": one.reason, "next_run": one.next_run_at, "last_run": one.last_run_at, "last_report": last}
+    shown["recipients"] = _recipients(one)
+    return shown | {"webhooks": [{"id": each.id, "name": each.name, "url": each.url} for each in webhooks]}
+
+
+def _recipients(one: Schedule) -> list[str]:
+    return [each.name for each in services().schedules.recipients(one) if each.removed_at is None]
+
+
+def _read_webhooks(given: Sequence[str]) -> dict[str, object]:
+    """Return the part of a request for --webhook: ids of webhooks, and at most one URL of a new one.
+
+    A single URL is the request of version 1.0; see `Schedules.change`.
+    """
+    keys = [int(one) for one in given if one.isascii() and one.isdecimal()]
+    urls = [one for one in given if one and not (one.isascii() and one.isdecimal())]
+    if len(urls) > 1:
+        raise click.UsageError("--webhook accepts one URL. Add the others by tally webhook add, and name their IDs.")
+    return ({"webhooks": keys} if keys or not urls else {}) | ({"webhook": urls[0]} if urls else {})
 
 
 def _render(one: Schedule) -> str:

@@ -6,6 +6,7 @@ import click
 
 from app.cli.confirm import confirm, yes_option
 from app.cli.output import command, say, services, utc
+from app.services.people import tokens
 from app.services.people.principal import SCOPES
 from app.services.people.tokens import DEFAULT_DAYS, Token
 
@@ -24,7 +25,7 @@ def token() -> None:
 @command
 def add(user: str, name: str, scopes: tuple[str, ...], customers: tuple[str, ...], days: int, as_json: bool) -> None:
     """Create a token of a USER with a NAME, and print it once; only its hash is stored."""
-    made, text = services().tokens.add(services().accounts.named(user), name, scopes, customers, days)
+    made, text = tokens.add(services().accounts.named(user), name, scopes, customers, days)
     lines = [f"Added {_render(made)}.", "", f"    {text}", "", "Save it: it will not be shown again."]
     say(_as_json(made) | {"token": text}, "\n".join(lines), json=as_json)
 
@@ -34,7 +35,7 @@ def add(user: str, name: str, scopes: tuple[str, ...], customers: tuple[str, ...
 @command
 def list_tokens(user: str | None, as_json: bool) -> None:
     """List the tokens: those in use, then the revoked ones."""
-    found = services().tokens.of(services().accounts.named(user)) if user else services().tokens.all()
+    found = tokens.of(services().accounts.named(user)) if user else tokens.every()
     words = "\n".join(_render(one) for one in found) or "There are no tokens."
     say([_as_json(one) for one in found], words, json=as_json)
 
@@ -58,13 +59,13 @@ def revoke(user: str, name: str, yes: bool, as_json: bool) -> None:
     """Revoke a token. Programs that still use it are answered 401."""
     found = _find(user, name)
     confirm(f"Revoke the token {name} of {user}? Programs that use it are rejected.", yes=yes)
-    services().tokens.revoke(found)
+    tokens.revoke(found)
     say({"user": found.owner.name, "name": name}, f"Revoked {name}.", json=as_json)
 
 
 def _find(user: str, name: str, *, revoked: bool = False) -> Token:
     """Return a user's token, preferably one that is not revoked."""
-    named = [one for one in services().tokens.of(services().accounts.named(user)) if one.name == name]
+    named = [one for one in tokens.of(services().accounts.named(user)) if one.name == name]
     found = next((one for one in named if revoked or one.revoked_at is None), None)
     if found is None:
         raise click.ClickException(f"There is no token {name} of {user}{'' if revoked else ' in use'}.")

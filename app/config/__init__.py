@@ -61,8 +61,8 @@ class Settings:
     `S3_ENDPOINT_URL`.
     """
     secret_key: str = text("", SECRET_UNIT, values.long_enough, secret=True)
-    """Signs links and sessions, makes the secrets of webhooks, and encrypts the URLs of alert channels. Every process
-    of an installation needs the same. Empty: made once and kept in `DATA_DIR/secret.key`, mode 0600.
+    """Signs links and sessions, makes the secrets of webhooks and second factors, and encrypts alert channels. Every
+    process of an installation needs the same. Empty: made once and kept in `DATA_DIR/secret.key`, mode 0600.
     """
     admin_password: str = text("", "text, 8 characters or more", None, secret=True)
     """The password of the user `admin`, which the very first start creates. Later changes of this setting do not change
@@ -146,7 +146,7 @@ class Settings:
     arrives with an older `timestamp` is accepted, and then erased. 0: events are never erased by age.
     """
     webhook_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
-    """The servers that webhooks of recurring reports may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
+    """The servers that webhooks may go to; see [Webhooks](#webhooks). Empty: no webhooks."""
     alert_repeat: int = number(4, "hours", 1, 720)
     """After how long a message about alerts that still fire is sent again; see [alerts](alerts.md)."""
     smtp_url: str = text("", "URL", url(values.mail_server, "smtp", "smtps"))
@@ -154,7 +154,7 @@ class Settings:
     the start); see [Mail](#mail). Empty: no mail is sent.
     """
     mail_from: str = text("", "address", values.mail_address)
-    """The sender of mail, such as `Tally <tally@example.com>`. Needed if `SMTP_URL` is set."""
+    """The sender of mail, such as `Tally <tally@example.com>`. Empty: `tally@` and the host in `PUBLIC_URL`."""
     alert_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
     """The servers that alert channels may call, such as `hooks.slack.com`; see [Alert channels](#alert-channels). Mail
     goes to the server in `SMTP_URL`, which need not be listed. Empty: no channels other than mail.
@@ -175,6 +175,30 @@ class Settings:
     """How long a user stays signed in to the dashboard without activity. An automatic refresh is not activity."""
     session_days: int = number(7, "days", 1, 365)
     """How long after signing in a user is signed out in any case."""
+    oidc_issuer: str = text("", "URL", url(values.issuer, "https", "http"))
+    """The identity provider with whose accounts people sign in, as its discovery document names itself; see [single
+    sign-on](how-to/single-sign-on.md). Empty: passwords only.
+    """
+    oidc_client_id: str = text("", "text")
+    """The id under which the identity provider knows this service."""
+    oidc_client_secret: str = text("", "text", secret=True)
+    """The secret that belongs to it. Empty: a public client, which proves by PKCE alone that it asked."""
+    oidc_scopes: str = text("openid profile email", "words", values.scopes)
+    """What is requested from the identity provider. Some providers send groups only for a scope of their own."""
+    oidc_role_claim: str = text("groups", "claim", values.filled)
+    """The claim that has a user's groups. Dots lead into objects, as in `realm_access.roles`."""
+    oidc_roles: tuple[str, ...] = texts((), "`GROUP=ROLE` or `GROUP=ROLE:CUSTOMER`", values.role_grants)
+    """The role of each group, such as `tally-admins=admin, acme=analyst:ACME`; see [groups and
+    roles](how-to/single-sign-on.md#groups-and-roles). A user without any of these groups may not sign in.
+    """
+    oidc_only: bool = switch(False)
+    """`on` accepts no passwords, on the pages and the API, except that of one local administrator; see [passwords
+    off](how-to/single-sign-on.md#passwords-off).
+    """
+    totp_required: str = choice("no", "admins", "everyone")
+    """Which users must have a [second factor](how-to/second-factor.md). After the password, a user without one is
+    led to the page that sets it up. The API rejects their password; their programs need API tokens.
+    """
     trusted_hosts: tuple[str, ...] = texts((), "hosts", values.hosts, clean=lambda host: host.strip().lower())
     """The names that requests may be addressed to, such as `tally.example.com`; `.example.com` is that and all below
     it. Requests to others are answered 400, except `/health/…` and `/metrics`. Empty: any name.
@@ -233,6 +257,11 @@ class Settings:
         """Return the base URL of links, without a trailing slash. It never depends on the request's Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def mail_sender(self) -> str:
+        """Return the sender of mail, with the default filled in."""
+        return self.mail_from or f"tally@{urlsplit(self.base_url).hostname}"
 
     @property
     def base_path(self) -> str:

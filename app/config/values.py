@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from environs import ValidationError, validate
 
-from app.support.url_origin import named
+from app.support.url_origin import named, split
 
 Check = Callable[[Any], object]
 Text = TypeVar("Text", str, Path)
@@ -35,6 +35,9 @@ UNREADABLE = (
     "and elsewhere % as %25."
 )
 ENDS_EARLY = "must name a path. Write ? and # in it as %3F and %23."
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# The roles, and whether an entry of OIDC_ROLES must name a customer for it, because the role alone sees none.
+ROLES = {"admin": False, "operator": False, "analyst": True}
 MIN_SECRET = 16  # characters
 SECRET_UNIT = f"text, {MIN_SECRET} characters or more"
 
@@ -217,3 +220,58 @@ def servers(values: list[str]) -> None:
             raise ValidationError(
                 f"{shown!r} {error}. Name hosts: hooks.example.com, hooks.example.com:8443, http://10.0.0.7:8080."
             ) from None
+
+
+def issuer(url: SplitResult) -> str | None:
+    """Return what is wrong with the URL of an identity provider."""
+    try:
+        split(url.geturl())
+    except ValueError as error:
+        return f"{error}. Name the issuer: https://login.example.com/realms/main."
+    if url.query:
+        return "must end before the ?."
+    return None if url.scheme == "https" or url.hostname in LOOPBACK else "must start with https://."
+
+
+def scopes(value: str) -> None:
+    """Require scopes with blanks between, `openid` among them."""
+    if "openid" not in value.split():
+        raise ValidationError("must contain openid.")
+
+
+@dataclass(frozen=True)
+class RoleGrant:
+    """Entry of OIDC_ROLES: a group, the role of its members, and a customer that they are limited to."""
+
+    group: str
+    role: str
+    customer: str | None
+
+
+def role_grant(entry: str) -> RoleGrant:
+    """Return an entry of OIDC_ROLES, parsed.
+
+    Raises:
+        ValueError: it is none; the message says why, as the end of a sentence.
+    """
+    group, _, granted = entry.rpartition("=")
+    role, has_customer, customer = granted.partition(":")
+    role, customer = role.strip(), unquote(customer.strip())
+    if not group.strip():
+        raise ValueError("is not GROUP=ROLE or GROUP=ROLE:CUSTOMER")
+    if role not in ROLES:
+        raise ValueError(f"names no role; it must be one of {', '.join(ROLES)}")
+    if has_customer and not customer:
+        raise ValueError("names no customer after the colon")
+    if ROLES[role] and not customer:
+        raise ValueError(f"names no customer, and an {role} sees only those that are named: GROUP={role}:CUSTOMER")
+    return RoleGrant(unquote(group.strip()), role, customer or None)
+
+
+def role_grants(values: list[str]) -> None:
+    """Require entries of OIDC_ROLES."""
+    for value in values:
+        try:
+            role_grant(value)
+        except ValueError as error:
+            raise ValidationError(f"{value!r} {error}.") from None

@@ -1,4 +1,4 @@
-"""Rate limits over the last minute, counted in Redis for all processes together.
+"""Rate limits over the last minutes, counted in Redis for all processes together.
 
 The sliding window of the library `limits` uses one script in Redis that checks and counts, so that two processes
 cannot both use the last slot. Rejected requests are not counted; a client may retry as soon as its oldest requests are
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class RateLimit:
-    """Counts of the last minute.
+    """Counts of the last minute, or minutes.
 
     Args:
         url: `redis://…` or `unix://…`; the first counted request connects to it.
@@ -46,16 +46,20 @@ class RateLimit:
         self._has_fallback = local_fallback
         self._away_until = 0.0
 
-    def count(self, kind: str, who: str, most: int) -> int | None:
+    def count(self, kind: str, who: str, most: int, minutes: int = 1) -> int | None:
         """Count a request. Return None if it is accepted, or after how many seconds it may be retried."""
-        return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most)
+        return self._ask(SlidingWindowCounterRateLimiter.hit, kind, who, most, minutes)
 
     def check(self, kind: str, who: str, most: int) -> int | None:
         """Return the same as `count` without counting a request: None, or the seconds until a request is accepted."""
         return self._ask(SlidingWindowCounterRateLimiter.test, kind, who, most)
 
-    def _ask(self, ask: Ask, kind: str, who: str, most: int) -> int | None:
-        item = RateLimitItemPerMinute(most)
+    def reset(self, kind: str, who: str, most: int, minutes: int = 1) -> None:
+        """Forget the requests that `count` has counted."""
+        self._ask(_clear, kind, who, most, minutes)
+
+    def _ask(self, ask: Ask, kind: str, who: str, most: int, minutes: int = 1) -> int | None:
+        item = RateLimitItemPerMinute(most, minutes)
         if time.monotonic() >= self._away_until:
             if self._away_until:  # one thread checks whether Redis is back, and the others do not wait
                 self._away_until = time.monotonic() + PAUSE_SECONDS
@@ -79,6 +83,11 @@ class RateLimit:
     @cached_property
     def _in_process(self) -> SlidingWindowCounterRateLimiter:
         return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+
+def _clear(limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, kind: str, who: str) -> bool:
+    limiter.clear(item, kind, who)
+    return True
 
 
 def _answer(

@@ -10,11 +10,10 @@ from marshmallow import Schema
 from app.schemas.field_errors import load
 from app.schemas.fields import Choice, Code, Described, Lenient
 from app.schemas.reports import FilterSchema, OutputSchema, Part
-from app.support.url_origin import split
+from app.schemas.webhooks import Keys, Names, Url
 
 RECURRENCES = ("daily", "weekly", "monthly")
 MODES = ("period", "since_last")
-MAX_URL = 2_048
 HOURS = 24
 
 
@@ -26,23 +25,6 @@ class Hour(Described):
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < HOURS:
             raise self.refuse(value)
-        return value
-
-
-class Url(Described):
-    """URL of a webhook. Whether the operator allows it is checked elsewhere."""
-
-    allowed = f"a URL such as https://hooks.example.com/reports, of at most {MAX_URL:,} characters"
-
-    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
-        if not isinstance(value, str):
-            raise self.refuse(value)
-        if len(value) > MAX_URL:
-            raise self.refuse(value, f"has {len(value):,} characters")
-        try:
-            split(value)
-        except ValueError as error:
-            raise self.refuse(value, str(error)) from None
         return value
 
 
@@ -69,7 +51,9 @@ class ScheduleSchema(Schema):
     recurrence = Choice(RECURRENCES, required=True)
     hour = Hour(required=True)
     mode = Choice(MODES, required=True)
-    webhook = Url()
+    webhooks = Keys()
+    recipients = Names()  # users who get mail
+    webhook = Url()  # the URL of a new one, added to those above
 
     def check(self, wanted: Mapping[str, object]) -> dict[str, Any]:
         """Return the validated request, with keys in the order above, or raise InputInvalid."""

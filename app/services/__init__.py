@@ -29,6 +29,11 @@ from app.services.events.rejected_groups import RejectedGroups
 from app.services.events.resend import Resend
 from app.services.events.spool import EventSpool
 from app.services.events.volume import Volume
+from app.services.notifications.deliveries import Deliveries
+from app.services.notifications.mail_client import MailServer
+from app.services.notifications.mail_sender import MailSender
+from app.services.notifications.webhook_sender import WebhookSender
+from app.services.notifications.webhooks import Webhooks
 from app.services.operations.backup import Backups
 from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
@@ -41,15 +46,15 @@ from app.services.operations.system import System
 from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
 from app.services.people.login import Login
+from app.services.people.second_factors import SecondFactors
 from app.services.people.sessions import Sessions
-from app.services.people.tokens import Tokens
+from app.services.people.single_sign_on import SingleSignOn
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations
 from app.services.reports.runner import AttemptContext, Runner
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.service import Schedules
-from app.services.schedules.webhooks import Webhooks
 from app.storage import open_storage
 from app.storage.spool import SpoolFiles
 from app.store.events.writer import GroupCommitWriter
@@ -76,8 +81,9 @@ class Services:
     catalog_editor: CatalogEditor
     accounts: Accounts
     login: Login
+    second_factors: SecondFactors
     sessions: Sessions
-    tokens: Tokens
+    single_sign_on: SingleSignOn
     ingest_keys: IngestKeys
     reports: Reports
     runner: Runner
@@ -89,6 +95,9 @@ class Services:
     alert_silences: AlertSilences
     alert_evaluation: Evaluation
     channels: Channels
+    webhook_sender: WebhookSender
+    deliveries: Deliveries
+    mail: MailSender
     health: Health
     request_metrics: RequestMetrics
     metrics: Metrics
@@ -113,7 +122,10 @@ def build(settings: Settings) -> Services:
     context = AttemptContext(destinations, limit_ms, keep_ms, settings.report_shard_rows, queue.call_help)
     reports = Reports(settings, catalog, destinations, queue, cleanup)
     retention = Retention(reports)
-    webhooks = Webhooks(settings.webhook_hosts, settings.secret, reports)
+    webhooks = Webhooks(settings.webhook_hosts, settings.secret)
+    webhook_sender = WebhookSender(webhooks, reports)
+    mail = MailSender(MailServer(settings.smtp_url, settings.mail_sender), settings.base_url, settings.secret)
+    deliveries = Deliveries(webhook_sender, mail)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
@@ -124,13 +136,14 @@ def build(settings: Settings) -> Services:
     alert_evaluation = Evaluation(
         lambda: [(check.name, check.problem) for check in health.glance()],
         spool.waiting,
-        lambda event, data, *, customer: None,
+        webhook_sender.queue,
         settings.alert_repeat,
         f"{settings.base_url}/admin/alerts",
     )
     ingest_keys = IngestKeys()
-    accounts = Accounts()
-    sessions = Sessions(settings)
+    accounts = Accounts(only_oidc=settings.oidc_only)
+    sessions, single_sign_on = Sessions(settings), SingleSignOn(settings)
+    sign_in_limit = RateLimit(settings.redis, local_fallback=True)
     store_valid = settings.invalid_events == STORE_VALID
     ingest = Ingest(catalog, code_limit, writer, rejected, settings.max_batch_events, store_valid=store_valid)
     resend = Resend(ingest, rejected)
@@ -150,13 +163,14 @@ def build(settings: Settings) -> Services:
         catalog_listing=catalog_listing,
         catalog_editor=CatalogEditor(catalog, catalog_listing),
         accounts=accounts,
-        login=Login(accounts, RateLimit(settings.redis, local_fallback=True)),
+        login=Login(accounts, sign_in_limit),
+        second_factors=SecondFactors(settings, sign_in_limit),
         sessions=sessions,
-        tokens=Tokens(),
+        single_sign_on=single_sign_on,
         ingest_keys=ingest_keys,
         reports=reports,
         runner=Runner(context, queue, cleanup),
-        schedules=Schedules(catalog, webhooks, settings.schedules_max),
+        schedules=Schedules(catalog, webhooks, mail, settings.schedules_max),
         schedule_runs=schedule_runs,
         webhooks=webhooks,
         alerts=Alerts(),
@@ -164,6 +178,9 @@ def build(settings: Settings) -> Services:
         alert_silences=AlertSilences(),
         alert_evaluation=alert_evaluation,
         channels=channels,
+        webhook_sender=webhook_sender,
+        deliveries=deliveries,
+        mail=mail,
         health=health,
         request_metrics=request_metrics,
         metrics=Metrics(settings, queue, spool, health, request_metrics),
@@ -175,7 +192,7 @@ def build(settings: Settings) -> Services:
             spool,
             retention,
             schedule_runs,
-            webhooks,
+            deliveries,
             channels,
             rejected,
             backups,

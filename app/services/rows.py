@@ -17,6 +17,7 @@ from app.store.models import (
     Report,
     Schedule,
     Session,
+    Webhook,
 )
 from app.store.people.audit import AuditFilter
 
@@ -36,4 +37,5 @@ __all__ = [
     "Report",
     "Schedule",
     "Session",
+    "Webhook",
 ]

@@ -150,6 +150,19 @@ class HourlyCount(Table):
         primary_key = CompositeKey("customer", "product", "type", "hour")
 
 
+class DailyCount(Table):
+    """Number of all customers' events of a product and type on a day of UTC, and in its hours: hour_0 to hour_23."""
+
+    day = BigIntegerField()  # its first millisecond
+    product = TextField()
+    type = TextField()
+    number = BigIntegerField()
+    vars().update({f"hour_{number}": BigIntegerField() for number in range(24)})
+
+    class Meta:
+        primary_key = CompositeKey("day", "product", "type")
+
+
 class Counted(Table):
     """Watermark and totals of the hourly counts. It has one row."""
 
@@ -196,8 +209,15 @@ class Account(Table):
     customers: Field[list[str] | None] = JsonField(null=True)  # the customers that the user is limited to; null: all
     password = TextField()  # an argon2id hash
     password_expires_at = BigIntegerField(null=True)  # of a one-time password; null: the user has set the password
-    password_version = TextField()  # changes with the password, which ends every earlier session
+    password_version = TextField()  # changes with the password or a new second factor; ends every earlier session
     created_at = BigIntegerField()
+    mail = TextField(null=True)  # address for mail; null: none
+    # Of a user who signs in with an account of an identity provider, who has no password; null: a local user.
+    oidc_issuer = TextField(null=True)
+    oidc_subject = TextField(null=True)  # the provider's id of the user, which never changes
+    deactivated_at = BigIntegerField(null=True)  # null: active
+    totp_salt = TextField(null=True)  # the secret of the second factor is derived from it; null: no second factor
+    totp_step = BigIntegerField(null=True)  # the 30 seconds, counted since 1970, of the last code used
 
 
 class Session(Table):
@@ -211,7 +231,24 @@ class Session(Table):
     seen_at = BigIntegerField(index=True)  # time of the user's last activity, to the minute
     address = TextField()  # address at sign-in
     agent = TextField()  # the browser's user agent
+    oidc_sid = TextField(null=True)  # the identity provider's id of its session
+    id_token = TextField(null=True)  # names the session to the identity provider at sign-out
     user: Account  # set by the queries in `store.people.sessions`
+
+
+class OidcOnce(Table):
+    """Value of single sign-on that may be used once: the state of a sign-in, or the id of a logout token."""
+
+    digest = TextField(primary_key=True)  # of the value: SHA-256, hexadecimal
+    expires_at = BigIntegerField(index=True)  # afterwards the value is invalid for another reason
+
+
+class RecoveryCode(Table):
+    """Unused recovery code of a user's second factor."""
+
+    id = BigAutoField()
+    account = BigIntegerField(index=True)
+    digest = TextField(unique=True)  # of the code: SHA-256, hexadecimal
 
 
 class ApiToken(Table):
@@ -362,9 +399,6 @@ class Schedule(Table):
     recurrence = TextField()  # daily, weekly, monthly
     hour = IntegerField()  # of the day, UTC
     mode = TextField()  # period, since_last
-    webhook = TextField(null=True)  # a URL; null: no notification
-    webhook_set_at = BigIntegerField(null=True)  # reports that ended earlier are not notified
-    webhook_salt = TextField(null=True)  # salt of the signing secret
     active = BooleanField(default=True)
     reason = TextField(null=True)  # why it is paused or could not run, for display
     next_run_at = BigIntegerField(null=True)  # null: paused
@@ -377,15 +411,72 @@ class Schedule(Table):
     created_at = BigIntegerField()
 
 
+class ScheduleRecipient(Table):
+    """User who gets mail about the reports of a schedule."""
+
+    schedule = BigIntegerField()
+    account = BigIntegerField()
+    name = TextField()  # the user's name at that time
+    added_at = BigIntegerField()  # reports that ended earlier are not announced
+    removed_at = BigIntegerField(null=True)  # null: active
+    reason = TextField(null=True)  # why it was removed, for display
+
+    class Meta:
+        primary_key = CompositeKey("schedule", "account")
+
+
+class ScheduleWebhook(Table):
+    """Webhook that a schedule names."""
+
+    schedule = BigIntegerField()
+    webhook = BigIntegerField(index=True)
+    added_at = BigIntegerField()  # reports that ended earlier are not announced to it
+
+    class Meta:
+        primary_key = CompositeKey("schedule", "webhook")
+
+
+class Webhook(Table):
+    """URL of a server that is notified of events. Names are unique among an owner's webhooks."""
+
+    id = BigAutoField()
+    owner = BigIntegerField()  # the user's id; 0: a command on the server
+    owner_name = TextField()
+    name = TextField()
+    url = TextField()
+    types: Field[list[str]] = JsonField(default=list)  # the event types that it gets besides reports of schedules
+    created_at = BigIntegerField()
+    enabled_at = BigIntegerField()  # reports that ended earlier are not announced
+    subscribed_at = BigIntegerField()  # the same for reports that no schedule of it started
+    disabled_at = BigIntegerField(null=True)  # null: enabled
+    reason = TextField(null=True)  # why it is disabled, for display; null: a user disabled it
+
+
+class WebhookSecret(Table):
+    """Secret that signs what a webhook gets. It is derived from the salt, not stored."""
+
+    id = BigAutoField()
+    webhook = BigIntegerField()
+    prefix = TextField()  # of its text: whsec_, or tally_hook_ if version 1.0 made it
+    salt = TextField()
+    created_at = BigIntegerField()
+    expires_at = BigIntegerField(null=True)  # null: the current secret
+
+
 class Delivery(Table):
-    """Webhook delivery that notifies a receiver of the end of a schedule's report."""
+    """Notification of a webhook or by mail. A row of version 1.0 has no type until `deliveries.adopt` completes it."""
 
     id = BigAutoField()
     key = TextField(unique=True)  # a UUID, the same in every try, so that a receiver can detect repeats
-    schedule = BigIntegerField()
-    report = TextField()  # UUID of the report
-    ended_at = BigIntegerField()  # end of the report; a report that was run again may end twice
-    status = TextField()  # status of the report: COMPLETE, TIMEOUT, FAILED
+    type = TextField(null=True)  # event type, such as report.completed
+    webhook = BigIntegerField(null=True)  # null: its webhook was removed before version 1.1
+    recipient = BigIntegerField(null=True)  # the user who gets it by mail; null: it is for a webhook
+    schedule = BigIntegerField(null=True)  # schedule of the report; null: none
+    report = TextField(null=True)  # UUID of the report; null: the event is about none
+    ended_at = BigIntegerField(null=True)  # end of the report; a report that was run again may end twice
+    status = TextField(null=True)  # status of the report: COMPLETE, TIMEOUT, FAILED
+    customer = TextField(null=True)  # customer of the data; null: the data concerns no single one, or is a report's
+    data: Field[Any] = JsonField(null=True)  # of the event; null: that of the report when it is sent
     state = TextField()  # waiting, delivered, given_up
     tries = IntegerField(default=0)  # number of tries since the last request to deliver
     next_try_at = BigIntegerField(index=True, null=True)  # null: none

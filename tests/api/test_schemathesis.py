@@ -24,8 +24,8 @@ PROMISES = [
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 ]
-EXAMPLES = settings(max_examples=times(10, 25), deadline=None, suppress_health_check=list(HealthCheck))
-MORE_EXAMPLES = settings(EXAMPLES, max_examples=times(40, 100))
+EXAMPLES = settings(max_examples=times(5, 25), deadline=None, suppress_health_check=list(HealthCheck))
+MORE_EXAMPLES = settings(EXAMPLES, max_examples=times(20, 100))
 # a NUL is rejected anywhere, but JSON Schema cannot express that for the names of unknown keys
 CONFIG = schemathesis.Config.from_dict({"generation": {"allow-x00": False}})
 

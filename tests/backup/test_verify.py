@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.store import database as store
-from app.store.models import Event, HourlyCount, Report
+from app.store.models import DailyCount, Event, HourlyCount, Report
 from tests.backup.conftest import count, installation
 from tests.support.client import Client, event
 from tests.support.rows import numbered
@@ -40,9 +40,29 @@ def test_an_hour_whose_count_differs_is_named(services, content):
     same = (HourlyCount.hour == hour.hour) & (HourlyCount.customer == hour.customer)
     HourlyCount.update(number=HourlyCount.number + 1).where(same).execute()
     store.release()
-    (problem,) = services.verifier.database().problems
+    problem, *of_days = services.verifier.database().problems
     assert f"{hour.customer} {hour.product} {hour.type}, the hour from 20" in problem
     assert f"{hour.number + 1} events counted, {hour.number} stored" in problem
+    assert len(of_days) == 1
+
+
+@pytest.mark.both_databases
+def test_a_daily_count_that_differs_from_its_hourly_counts_is_named(services, content):
+    day = DailyCount.select().first()
+    same = (DailyCount.product == day.product) & (DailyCount.type == day.type) & (DailyCount.day == day.day)
+    assert DailyCount.update(hour_3=DailyCount.hour_3 + 1, hour_4=DailyCount.hour_4 - 1).where(same).execute() == 1
+    store.release()
+    (problem,) = services.verifier.database().problems
+    assert f"{day.product} {day.type}, 20" in problem
+    assert problem.endswith("the daily count differs from the hourly counts.")
+
+
+@pytest.mark.both_databases
+def test_missing_daily_counts_are_named(services, content):
+    missing = DailyCount.delete().execute()
+    store.release()
+    problems = services.verifier.database().problems
+    assert len(problems) == missing > 0
 
 
 @pytest.mark.both_databases

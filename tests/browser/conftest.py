@@ -31,7 +31,7 @@ from tests.admin.conftest import TOKEN
 from tests.conftest import PASSWORD
 from tests.support import backing_servers, rows
 from tests.support.client import FIRST, event
-from tests.support.mailbox import Mailbox, mailbox
+from tests.support.mail import MailServer, mail_server
 from tests.support.receivers import Receiver, receiver
 from tests.support.running import Running, wait_until
 
@@ -253,22 +253,17 @@ def webhook_receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def mail_server() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def mail(mail_server: Mailbox) -> Mailbox:
-    """Return a mail server of the service without mail."""
-    mail_server.got.clear()
-    return mail_server
+def mail_receiver() -> Iterator[MailServer]:
+    """Return the mail server of the service on SQLite."""
+    with mail_server() as receives:
+        yield receives
 
 
 @pytest.fixture(scope="session")
-def on_sqlite(short_folder: Path, webhook_receiver: Receiver, mail_server: Mailbox) -> Iterator[Service]:
-    hosts = {"WEBHOOK_HOSTS": webhook_receiver.url, "ALERT_HOSTS": webhook_receiver.url}
-    with serve(short_folder, SMTP_URL=mail_server.url, MAIL_FROM="tally@mail.example", **hosts) as service:
+def on_sqlite(short_folder: Path, webhook_receiver: Receiver, mail_receiver: MailServer) -> Iterator[Service]:
+    own = {"WEBHOOK_HOSTS": webhook_receiver.url, "ALERT_HOSTS": webhook_receiver.url}
+    own |= {"SMTP_URL": mail_receiver.url, "MAIL_FROM": "tally@example.com"}
+    with serve(short_folder, **own) as service:
         yield service
 
 
@@ -291,8 +286,9 @@ def either_service(request) -> Service:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict:
-    """Use Debian's Chromium, headless."""
-    return {"executable_path": shutil.which("chromium") or "/usr/bin/chromium", "args": FLAGS}
+    """Use Debian's Chromium, preferably the one without windows, where a new context costs a fifth."""
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    return {"executable_path": chromium, "args": FLAGS}
 
 
 class PageOpener:
@@ -315,7 +311,9 @@ class PageOpener:
     def open(self, service: Service, name: str | None = "admin", *, hurried: bool = False, **options: object) -> Page:
         """Open the overview, or the sign-in form if `name` is None. With `hurried` it refreshes faster."""
         session = self._sessions.get((service.url, name))
-        context = self._browser.new_context(base_url=service.url, storage_state=session, **options)
+        context = self._browser.new_context(
+            base_url=service.url, storage_state=session, reduced_motion="reduce", **options
+        )
         self._contexts.append(context)
         context.set_default_timeout(60_000)
         if hurried:

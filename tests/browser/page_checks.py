@@ -19,6 +19,11 @@ HEIGHT = 844
 LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe checks a page
 FRAGMENTS = ("_part", "_chart")
 FILES = {"admin.download", "admin.audit_file", "admin.export_catalog"}
+FILES |= {
+    "admin.begin_at_provider",
+    "admin.return_from_provider",
+    "admin.frontchannel_logout",
+}  # without a provider, 404
 
 AXE = """async () => {
   const options = { resultTypes: ["violations"], preload: false };

@@ -16,11 +16,14 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
+from pyotp import TOTP
 
 from tests.browser.conftest import PageOpener, Service, sign_in, submit
 from tests.browser.page_checks import PageChecker, pages_of_the_map
 from tests.support.client import event
+from tests.support.mail import MailServer
 from tests.support.receivers import Receiver
+from tests.support.running import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -32,8 +35,11 @@ States = Iterator[tuple[str, Page]]
 class PageTour:
     """Tour of all pages: each method yields the pages of one area in each of their states."""
 
-    def __init__(self, service: Service, opener: PageOpener, webhook_receiver: Receiver) -> None:
-        self.service, self.opener, self.webhook_receiver = service, opener, webhook_receiver
+    def __init__(
+        self, service: Service, opener: PageOpener, webhook_receiver: Receiver, mail_receiver: MailServer
+    ) -> None:
+        self.service, self.opener = service, opener
+        self.webhook_receiver, self.mail_receiver = webhook_receiver, mail_receiver
         self.page = opener.open(service)
         self.mark = uuid.uuid4().hex
         self._begin()
@@ -215,6 +221,9 @@ class PageTour:
         yield "the confirmation of removing a user", self.go(f"{address}/remove")
         yield "the confirmation of ending sessions", self.go(f"{address}/sessions/end")
         yield "the confirmation of ending a session", self._asked_before_one_ends(address)
+        yield "the confirmation of deactivating a user", self.go(f"{address}/deactivate")
+        submit(page, f"Deactivate {name}")
+        yield "a deactivated user", page
         sign_in(self.opener.open(self.service, None), "admin")
         yield "the profile", self.go("me")
         yield "the confirmation of ending other sessions", self.go("me/sessions/end")
@@ -233,6 +242,40 @@ class PageTour:
         page.get_by_role("link", name="End the session of").first.click()
         page.wait_for_url(re.compile(r"/sessions/\d+/end$"))
         return page
+
+    def second_factor(self) -> States:
+        name = f"protected-{self.mark}"
+        self.service.add_analyst(name, "BARCHART")
+        page = self.opener.open(self.service, name)
+        page.goto("/admin/me/second-factor")
+        yield "the set-up of a second factor", page
+        phone = TOTP(page.locator("#secret").inner_text().replace(" ", ""))
+        for password in ("wrong", self.service.passwords[name]):
+            page.locator("#code").fill("wrong" if password == "wrong" else phone.now())
+            page.get_by_label("Current password").fill(password)
+            submit(page, "Turn on")
+            yield f"the set-up with the password {password}", page
+        page.goto("/admin/me")
+        yield "the profile with a second factor", page
+        for path, button in (("codes", "Replace codes"), ("off", "Turn off")):
+            page.goto(f"/admin/me/second-factor/{path}")
+            page.get_by_label("Code").fill("wrong")
+            for field in page.get_by_label("Current password").all():
+                field.fill(self.service.passwords[name])
+            submit(page, button)
+            yield f"the second factor: {path}, with an error", page
+        page = self.go("people")
+        page.get_by_role("link", name=name).click()
+        page.get_by_role("link", name="Reset second factor").click()
+        page.wait_for_url("**/second-factor")
+        yield "the confirmation of resetting a second factor", page
+        page = self.opener.open(self.service, None)
+        sign_in(page, name, self.service.passwords[name])
+        yield "the page for a code", page
+        page.get_by_role("link", name="Use a recovery code").click()
+        page.get_by_label("Code").fill("wrong")
+        submit(page, "Sign in")
+        yield "a wrong recovery code", page
 
     def keys(self) -> States:
         page = self.go("keys/new")
@@ -347,7 +390,23 @@ class PageTour:
         yield "a webhook", page
         yield "the form of a schedule", self.go(f"{self.schedule}/edit")
         yield "the confirmation of removing one", self.go(f"{self.schedule}/remove")
-        page = self.go(f"{self.schedule}/secret")
+        page = self.go(self.schedule)
+        page.get_by_role("link", name=f"{NAME}{self.mark}").last.click()
+        page.wait_for_url("**/reports/webhooks/*")
+        webhook = page.url.partition("/admin/")[2]
+        yield "a webhook with its deliveries", page
+        submit(page, "Send a test")
+        expect(page.get_by_text("500", exact=True)).to_be_visible()
+        yield "a test of a webhook", page
+        yield "the form of a webhook", self.go(f"{webhook}/edit")
+        yield "the confirmation of removing a webhook", self.go(f"{webhook}/remove")
+        yield "the webhooks", self.go("reports/webhooks")
+        page = self.go("reports/webhooks/new")
+        page.get_by_label("Name").fill(NAME)
+        page.get_by_label("URL").fill("https://evil.example/")
+        submit(page, "Add webhook")
+        yield "a new webhook with errors", page
+        page = self.go(f"{webhook}/rotate")
         yield "the confirmation of a new secret", page
         submit(page, "Create a new secret")
         yield "a secret", page
@@ -357,6 +416,23 @@ class PageTour:
         yield "the schedules", self.go("reports/recurring")
         self._add_schedule(f"{NAME}{uuid.uuid4().hex}", delimiter="||", webhook="https://evil.example/")
         yield "a new schedule with errors", self.page
+
+    def mail(self) -> States:
+        page, address = self.go("people"), f"{self.mark}@example.com"
+        page.get_by_role("link", name="admin", exact=True).first.click()
+        page.get_by_label("Mail address").fill(address)
+        submit(page, "Save")
+        page = self.go(f"{self.schedule}/edit")
+        page.get_by_label("Mail to").fill("admin")
+        submit(page, "Save")
+        submit(page, "Run now")
+        wait_until(lambda: [address] in self.mail_receiver.to, 30)
+        message = self.mail_receiver.got[self.mail_receiver.to.index([address])]
+        page = self.go(message["List-Unsubscribe"].strip("<>"))
+        yield "the question before unsubscribing", page
+        submit(page, "Unsubscribe")
+        yield "the end of mail", page
+        yield "a schedule with a removed recipient", self.go(self.schedule)
 
     def an_analyst(self) -> States:
         page = self.opener.open(self.service, "newcomer")
@@ -376,9 +452,13 @@ AREAS = [
 
 
 def test_anybody_can_use_every_page_in_both_themes_on_any_screen(
-    service: Service, opener: PageOpener, webhook_receiver: Receiver, subtests: pytest.Subtests
+    service: Service,
+    opener: PageOpener,
+    webhook_receiver: Receiver,
+    mail_receiver: MailServer,
+    subtests: pytest.Subtests,
 ):
-    tour, checker = PageTour(service, opener, webhook_receiver), PageChecker()
+    tour, checker = PageTour(service, opener, webhook_receiver, mail_receiver), PageChecker()
     for area in AREAS:
         with subtests.test(area):
             found = [fault for name, page in getattr(tour, area)() for fault in checker.field_errors(page, name)]

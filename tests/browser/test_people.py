@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 
 import pytest
 from playwright.sync_api import Page, expect
+from pyotp import TOTP
 
 from tests.browser.conftest import PageOpener, Service, submit
 from tests.conftest import PASSWORD
@@ -172,6 +174,38 @@ def test_a_token_is_made_used_and_revoked(service: Service, opener: PageOpener, 
     submit(page, f"Revoke {name}")
     page.goto("/admin/me")
     expect(line).to_contain_text("Revoked")
+
+
+def test_a_second_factor_is_set_up_and_asked_for_and_a_recovery_code_replaces_it(
+    on_postgresql: Service, opener: PageOpener, name: str
+):
+    on_postgresql.add_analyst(name, "BARCHART")
+    page = opener.open(on_postgresql, name)
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("link", name="Set up").click()
+    expect(page.get_by_role("img", name="QR code for an authenticator app")).to_be_visible()
+    phone = TOTP(page.locator("#secret").inner_text().replace(" ", ""))
+    page.locator("#code").fill(phone.now())
+    page.get_by_label("Current password").fill(on_postgresql.passwords[name])
+    submit(page, "Turn on")
+    codes = page.locator("#codes").inner_text().split()
+    assert len(codes) == 10
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_text("10 recovery codes are left.")).to_be_visible()
+
+    submit(page, "Sign out")
+    fill_in(page, name, on_postgresql.passwords[name])
+    expect(page.get_by_label("Code")).to_be_focused()
+    page.get_by_label("Code").fill(phone.at(time.time() + 30))  # the current one is used
+    submit(page, "Sign in")
+    expect(page).to_have_url(re.compile("/admin/$"))
+
+    submit(page, "Sign out")
+    fill_in(page, name, on_postgresql.passwords[name])
+    page.get_by_role("link", name="Use a recovery code").click()
+    page.get_by_label("Code").fill(codes[0])
+    submit(page, "Sign in")
+    expect(page.get_by_text("9 recovery codes are left.")).to_be_visible()
 
 
 def test_a_user_is_added_by_keyboard_alone(service: Service, opener: PageOpener, name: str):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from app.store.models import AuditEntry, Report, Schedule
+from app.store.models import AuditEntry, Report, Schedule, Webhook
 from tests.support.client import event
 
 SELECTION = ("--customer", "BARCHART", "--product", "PORTFOLIO")
@@ -43,6 +43,7 @@ def test_with_json_all_its_fields_are_printed(prints):
         "id": 1, "name": "Weekly", "customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"],
         "output": {"format": "jsonl", "compression": "zstd"}, "recurrence": "weekly", "hour": 3, "mode": "since_last",
         "webhook": None, "active": True, "owner": "system", "reason": None, "last_run": None, "last_report": None,
+        "recipients": [], "webhooks": [],
     }  # fmt: skip
     report = prints("reports", "schedule", "run", 1)
     assert report["filter"] == {"customer": "BARCHART", "product": "PORTFOLIO", "types": ["A", "B"]}
@@ -77,16 +78,31 @@ def test_invalid_options_are_rejected_with_every_error(fails):
 @pytest.mark.settings(webhook_hosts=("hooks.example.com",))
 def test_the_secret_of_a_webhook_is_printed_once_and_can_be_replaced(succeeds, prints, fails, services):
     output = succeeds(*ADD, "--webhook", "https://hooks.example.com/x")
-    secret = services.webhooks.secret(Schedule.get().webhook_salt)
+    (secret,) = services.webhooks.secrets(Webhook.get())
     assert f"    {secret}\n" in output
     assert secret not in succeeds("reports", "schedule", "list")
     other = prints("reports", "schedule", "secret", 1)["secret"]
-    assert other == services.webhooks.secret(Schedule.get().webhook_salt) != secret
+    assert services.webhooks.secrets(Webhook.get()) == [other] != [secret]
     assert prints("reports", "schedule", "add", "Another", *ADD[4:], "--webhook", "https://hooks.example.com/x")[
         "secret"
     ]
     succeeds("reports", "schedule", "add", "A third", *ADD[4:])
-    assert fails("reports", "schedule", "secret", 3) == "Error: A third has no webhook.\n"
+    assert fails("reports", "schedule", "secret", 3).endswith("Error: A third has no webhook.\n")
+
+
+@pytest.mark.settings(webhook_hosts=("hooks.example.com",))
+def test_a_url_replaces_that_of_the_only_webhook_and_ids_name_several(succeeds, prints, fails, services):
+    first = prints(*ADD, "--webhook", "https://hooks.example.com/x")
+    changed = prints("reports", "schedule", "change", 1, "--webhook", "https://hooks.example.com/y")
+    assert changed["webhooks"] == [{"id": 1, "name": "Every day", "url": changed["webhook"]}]
+    assert changed["webhook"] == "https://hooks.example.com/y"
+    assert services.webhooks.secrets(Webhook.get()) == [first["secret"]]
+    other = prints("webhook", "add", "Other", "https://hooks.example.com/z")["id"]
+    named = prints("reports", "schedule", "change", 1, "--webhook", 1, "--webhook", other)
+    assert [one["id"] for one in named["webhooks"]] == [1, other]
+    assert prints("reports", "schedule", "change", 1, "--hour", 7)["webhooks"] == named["webhooks"]
+    assert prints("reports", "schedule", "change", 1, "--webhook", "")["webhooks"] == []
+    assert "There is no webhook 7" in fails("reports", "schedule", "change", 1, "--webhook", 7)
 
 
 def test_an_unknown_schedule_is_an_error(fails):
@@ -102,3 +118,14 @@ def test_changes_are_in_the_audit_log(succeeds):
     assert [(entry.who, entry.action.split()[-1]) for entry in entries] == [
         ("system", act) for act in ("added", "run", "paused", "resumed", "removed")
     ]
+
+
+@pytest.mark.settings(smtp_url="smtp://127.0.0.1:1")
+def test_recipients_of_mail_are_named_kept_and_removed(prints, fails, services):
+    for name in ("anna", "bob"):
+        services.accounts.set_mail(services.accounts.add(name, "operator", None, "correct horse"), f"{name}@x.example")
+    assert prints(*ADD, "--mail", "anna", "--mail", "bob")["recipients"] == ["anna", "bob"]
+    assert prints("reports", "schedule", "change", 1, "--hour", 7)["recipients"] == ["anna", "bob"]
+    assert prints("reports", "schedule", "change", 1, "--mail", "bob")["recipients"] == ["bob"]
+    assert prints("reports", "schedule", "change", 1, "--mail", "")["recipients"] == []
+    assert 'recipients[0] is "eve", no user' in fails("reports", "schedule", "change", 1, "--mail", "eve")

@@ -24,9 +24,12 @@ def test_the_role_and_the_customers_of_a_user_are_changed_apart(succeeds, prints
     services.accounts.add("anna", "analyst", ["BARCHART"], "correct horse")
     assert succeeds("user", "change", "anna", "--role", "operator") == "Changed anna: operator, BARCHART.\n"
     assert succeeds("user", "change", "anna", "--customer", "FERNHILL") == "Changed anna: operator, FERNHILL.\n"
-    shown = {"name": "anna", "role": "operator", "customers": None}
+    shown = {"name": "anna", "role": "operator", "customers": None, "second_factor": False}
+    shown |= {"active": True, "sign_in": "password", "mail": None}
     assert prints("user", "change", "anna", "--all-customers") == shown
     assert prints("user", "show", "anna") == shown
+    assert prints("user", "change", "anna", "--mail", "anna@example.com") == shown | {"mail": "anna@example.com"}
+    assert prints("user", "change", "anna", "--mail", "") == shown
 
 
 def test_a_change_of_a_user_that_cannot_be_is_refused(tally, services):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pyotp import TOTP
+
+from app.services.people import tokens
 
 RIGHT, OTHER = "correct horse", "another horse"
 
@@ -51,9 +54,10 @@ def test_users_are_listed(succeeds, prints):
     add(succeeds, "olga", "--role", "operator")
     add(succeeds, "anna", "--role", "analyst", "--customer", "BARCHART")
     assert succeeds("user", "list") == "anna: analyst, BARCHART\nolga: operator, all customers\n"
+    state = {"mail": None, "second_factor": False, "active": True, "sign_in": "password"}
     assert prints("user", "list") == [
-        {"name": "anna", "role": "analyst", "customers": ["BARCHART"]},
-        {"name": "olga", "role": "operator", "customers": None},
+        {"name": "anna", "role": "analyst", "customers": ["BARCHART"], **state},
+        {"name": "olga", "role": "operator", "customers": None, **state},
     ]
 
 
@@ -68,6 +72,20 @@ def test_a_password_is_changed(succeeds, prints, services):
     assert output == "The password of olga is changed.\n"
     assert services.accounts.verify("olga", OTHER)
     assert prints("user", "password", "olga", "--password-stdin", input=f"{RIGHT}\n") == {"name": "olga"}
+
+
+def test_a_second_factor_is_shown_and_reset_after_a_question(succeeds, prints, fails, tally, services):
+    add(succeeds, "olga", "--role", "operator")
+    olga, factors = services.accounts.named("olga"), services.second_factors
+    factors.turn_on(olga, "a salt", TOTP(factors.secret("a salt")).now())
+    assert succeeds("user", "show", "olga") == "olga: operator, all customers, second factor\n"
+    assert prints("user", "list")[0]["second_factor"] is True
+    assert tally("user", "reset-totp", "olga")[0] == 1
+    assert services.accounts.named("olga").has_second_factor
+    code, said, _ = tally("user", "reset-totp", "olga", "--yes")
+    assert (code, said) == (0, "The second factor of olga is reset.\n")
+    assert succeeds("user", "show", "olga") == "olga: operator, all customers\n"
+    assert fails("user", "reset-totp", "olga", "--yes") == "Error: olga has no second factor.\n"
 
 
 def test_a_user_is_removed(succeeds, services):
@@ -99,3 +117,16 @@ def test_an_unknown_role_is_a_usage_error(flask):
     result = flask("user", "add", "olga", "--role", "owner", "--password-stdin", input=f"{RIGHT}\n")
     assert result.exit_code == 2
     assert "admin" in result.output
+
+
+def test_a_user_is_deactivated_and_activated(succeeds, tally, services):
+    add(succeeds, "anna", "--role", "operator")
+    _, token = tokens.add(services.accounts.named("anna"), "program", ["events:read"])
+    assert succeeds("user", "deactivate", "anna", "--yes") == "Deactivated anna.\n"
+    assert succeeds("user", "show", "anna") == "anna: operator, all customers, deactivated\n"
+    assert services.accounts.verify("anna", RIGHT) is None
+    assert tokens.verify(token, "") is None
+    assert "is deactivated already" in tally("user", "deactivate", "anna", "--yes")[2]
+    assert succeeds("user", "activate", "anna") == "Activated anna.\n"
+    assert services.accounts.verify("anna", RIGHT) is not None
+    assert "is not deactivated" in tally("user", "activate", "anna")[2]

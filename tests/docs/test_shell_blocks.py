@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,15 @@ from tests.support.pace import slack
 from tests.support.running import ROOT, START_SECONDS, wait_until
 from tests.support.terminal import Terminal
 
-PAGES = {name: ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/api.md")}
+PAGES = {name: ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/api.md", "docs/python.md")}
 SHELL = "sh"
+PYTHON_PAGE = "docs/python.md"  # whose blocks of Python are programs
 OTHERS = {"text", "json", "js", "python"}  # languages of blocks that no shell runs
 PASSWORD = re.compile(r"^ME='admin:(.+)'$", re.MULTILINE)
 STARTS = re.compile(r"make run\b.*")
-# Needs the package from an index, so tests/install/test_readme.py runs it with the one that is built there.
-ELSEWHERE = "tally-events[parquet,s3]"
+# Need a package from an index, so tests/install/test_readme.py runs the first one with the package that is built there.
+ELSEWHERE = ("tally-events[oidc,parquet,s3]", "pip install tally-client")
+CLIENT = ROOT / "clients" / "python" / "src"
 
 pytestmark = [
     pytest.mark.processes,
@@ -39,7 +42,18 @@ pytestmark = [
 
 
 def shell_blocks(page: Path) -> list[Block]:
-    return [block for block in blocks(page) if block.language == SHELL and ELSEWHERE not in block.text]
+    return [
+        block for block in blocks(page) if block.language == SHELL and not any(one in block.text for one in ELSEWHERE)
+    ]
+
+
+def programs(page: Path) -> list[Block]:
+    """Return the blocks to run, those of Python as commands."""
+    return [
+        replace(block, text=f"python - <<'END'\n{block.text}END\n") if block.language == "python" else block
+        for block in blocks(page)
+        if block in shell_blocks(page) or (block.language == "python" and page == PAGES[PYTHON_PAGE])
+    ]
 
 
 def passwords() -> set[str]:
@@ -52,7 +66,7 @@ def terminal(short_folder: Path) -> Iterator[Terminal]:
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     (folder / ".venv").symlink_to(sys.prefix)
     [password] = passwords()
-    environment = {"DATA_DIR": str(folder / "var"), "PYTHONPATH": str(ROOT)}
+    environment = {"DATA_DIR": str(folder / "var"), "PYTHONPATH": f"{ROOT}:{CLIENT}"}
     first_only = {"ADMIN_PASSWORD": password, "VENV": os.path.relpath(sys.prefix, ROOT)}
     with network() as begin, (folder / "said.txt").open("w") as said:
         first = subprocess.Popen(
@@ -94,16 +108,21 @@ def test_no_time_in_a_block_has_passed(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_every_shell_block_of_the_page_works_as_written(terminal, name):
     assert len(passwords()) == 1
-    for block in shell_blocks(PAGES[name]):
+    printed = ""
+    for block in programs(PAGES[name]):
         if STARTS.fullmatch(block.text.strip()):
             continue  # the fixture has run it, in the first terminal
         code, output = terminal.run(block.text)
         assert code == 0, f"{name}, line {block.line}: {output}"
+        printed += output
     if name == "docs/tutorial.md":
         with (terminal.folder / "portfolio.csv").open() as file:
             head, *rows = csv.reader(file)
         assert head == ["timestamp", "type", "userId", "viewName", "extra"]
         assert {tuple(row[2:]) for row in rows} >= {("user-1", "Overview", ""), ("user-1", "Holdings", "")}
+    if name == PYTHON_PAGE:
+        assert printed.count("Overview") == 3  # in the DataFrame of yesterday
+        assert re.search(r"^user-1 \d+\nuser-2 1$", printed, re.MULTILINE)
 
 
 def test_a_block_that_fails_is_noticed(tmp_path):

@@ -34,7 +34,7 @@ BY_NAME = Layout(
 )
 WITHOUT_EXTRAS = Layout(COLUMNS, ("view name", "timestamp"), {"LOADED": ("view name", "timestamp"), "ADDED": ("x",)})
 LAYOUTS = st.sampled_from([Layout(POSITIONAL), BY_NAME, WITHOUT_EXTRAS])
-quick = settings(deadline=None, max_examples=times(25, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(deadline=None, max_examples=times(12, 60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)

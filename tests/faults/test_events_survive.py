@@ -8,11 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 
 from tests.faults.conftest import Service
 from tests.faults.ledger import Load, Sent, send
+from tests.faults.recorders import recording
 from tests.support.pace import SOAK, slack, times
 from tests.support.running import wait_until
 
@@ -98,6 +100,30 @@ def test_a_request_sent_again_with_its_key_is_replayed(service):
             assert again.answer == batch.answer
         batch.status = 200
     service.ledger.balance(service.ids()).check()
+
+
+@pytest.mark.parametrize("service", BOTH if SOAK else ["on_sqlite"], indirect=True)
+def test_what_the_python_client_recorded_is_stored_once_though_both_sides_are_killed(service):
+    """An event counts as recorded once `record` has returned. Programs are killed in the midst of recording, and the
+    service in the midst of committing. The last program sends what its predecessors left in the spool.
+    """
+    with recording(service) as programs:
+        for turn in range(times(4, 30)):
+            programs.until_recorded(200)
+            programs.kill_one()
+            if turn % 2 == 0:
+                if SOAK:
+                    service.kill_all()
+                    service.start_again()
+                    programs.move(service.running.url)
+                else:
+                    os.kill(service.running.pid("web-process"), signal.SIGKILL)
+        programs.until_recorded(200)
+        programs.deliver()
+        stored, recorded = Counter(service.ids()), programs.recorded()
+    print(f"Recorded {len(recorded)}, stored {len(stored)} events of {programs.started} programs.")
+    assert recorded <= stored.keys()
+    assert set(stored.values()) == {1}
 
 
 def test_an_unavailable_database_is_reported_by_503_and_nothing_hangs(on_postgresql):

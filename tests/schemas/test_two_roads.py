@@ -23,7 +23,7 @@ from tests.support.client import event
 from tests.support.pace import times
 
 LIMIT = 10_000
-EXAMPLES = settings(max_examples=times(100, 300), deadline=None)
+EXAMPLES = settings(max_examples=times(50, 300), deadline=None)
 
 # Characters that JSON, UTF-8, PostgreSQL or the service's rules treat specially. Astral characters count as one.
 ODD = ["\0", "\x01", "\t", "\n", "\x1f", " ", '"', "\\", "/", "\x7f", "\x80", "\x85", "\x9f", "\xa0", "é", "\u0301"]

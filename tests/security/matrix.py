@@ -46,7 +46,13 @@ GET    /files/<source>                                     403    403    403    
 
 GET    /admin/sign-in                                      200    200    200    302    302    302    302    200
 POST   /admin/sign-in                                      401    401    401    401    401    401    401    401
+GET    /admin/sign-in/code                                 302    302    302    302    302    302    302    302
+POST   /admin/sign-in/code                                 302    302    302    302    302    302    302    302
 POST   /admin/sign-out                                     302    302    302    302    302    302    302    302
+GET    /admin/oidc/sign-in                                 404    404    404    404    404    404    404    404
+GET    /admin/oidc/callback                                404    404    404    404    404    404    404    404
+GET    /admin/oidc/frontchannel-logout                     404    404    404    404    404    404    404    404
+POST   /admin/oidc/backchannel-logout                      404    404    404    404    404    404    404    404
 GET    /admin/                                             302    302    302    200    200    200    200    302
 GET    /admin/overview/part                                302    302    302    200    200    200    200    302
 GET    /admin/overview/chart                               302    302    302    200    200    200    200    302
@@ -62,6 +68,12 @@ GET    /admin/me/sessions/end                              302    302    302    
 POST   /admin/me/sessions/end                              302    302    302    302    302    302    302    302
 GET    /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
 POST   /admin/me/sessions/<session>/end                    302    302    302    404    404    404    404    302
+GET    /admin/me/second-factor                             302    302    302    200    200    200    200    302
+POST   /admin/me/second-factor                             302    302    302    400    400    400    400    302
+GET    /admin/me/second-factor/codes                       302    302    302    302    302    302    302    302
+POST   /admin/me/second-factor/codes                       302    302    302    302    302    302    302    302
+GET    /admin/me/second-factor/off                         302    302    302    302    302    302    302    302
+POST   /admin/me/second-factor/off                         302    302    302    302    302    302    302    302
 GET    /admin/me/tokens/new                                302    302    302    200    200    200    200    302
 POST   /admin/me/tokens/new                                302    302    302    200    200    200    200    302
 
@@ -89,10 +101,28 @@ POST   /admin/reports/recurring/<key>/pause                302    302    302    
 POST   /admin/reports/recurring/<key>/resume               302    302    302    404    302    302    302    302
 GET    /admin/reports/recurring/<key>/remove               302    302    302    404    200    200    200    302
 POST   /admin/reports/recurring/<key>/remove               302    302    302    404    302    302    302    302
-GET    /admin/reports/recurring/<key>/secret               302    302    302    404    200    200    200    302
-POST   /admin/reports/recurring/<key>/secret               302    302    302    404    200    200    200    302
 GET    /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    200    200    200    302
 POST   /admin/reports/recurring/<key>/webhooks/<number>    302    302    302    404    302    302    302    302
+
+GET    /admin/reports/webhooks                             302    302    302    200    200    200    200    302
+GET    /admin/reports/webhooks/new                         302    302    302    200    200    200    200    302
+POST   /admin/reports/webhooks/new                         302    302    302    400    400    400    400    302
+GET    /admin/reports/webhooks/<key>                       302    302    302    404    200    200    200    302
+GET    /admin/reports/webhooks/<key>/part                  302    302    302    404    200    200    200    302
+GET    /admin/reports/webhooks/<key>/edit                  302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/edit                  302    302    302    404    400    400    400    302
+POST   /admin/reports/webhooks/<key>/test                  302    302    302    404    302    302    302    302
+POST   /admin/reports/webhooks/<key>/enable                302    302    302    404    302    302    302    302
+POST   /admin/reports/webhooks/<key>/disable               302    302    302    404    302    302    302    302
+GET    /admin/reports/webhooks/<key>/rotate                302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/rotate                302    302    302    404    200    200    200    302
+GET    /admin/reports/webhooks/<key>/remove                302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/remove                302    302    302    404    302    302    302    302
+GET    /admin/reports/webhooks/<key>/deliveries/<number>   302    302    302    404    200    200    200    302
+POST   /admin/reports/webhooks/<key>/deliveries/<number>   302    302    302    404    302    302    302    302
+
+GET    /admin/unsubscribe/<token>                          200    200    200    200    200    200    200    200
+POST   /admin/unsubscribe/<token>                          200    200    200    200    200    200    200    200
 
 GET    /admin/rejected                                     302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/reason                           302    302    302    403    403    200    200    302
@@ -135,6 +165,11 @@ GET    /admin/people/<key>                                 302    302    302    
 POST   /admin/people/<key>                                 302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/password                        302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/password                        302    302    302    403    403    403    200    302
+GET    /admin/people/<key>/deactivate                      302    302    302    403    403    403    200    302
+POST   /admin/people/<key>/deactivate                      302    302    302    403    403    403    302    302
+POST   /admin/people/<key>/activate                        302    302    302    403    403    403    302    302
+GET    /admin/people/<key>/second-factor                   302    302    302    403    403    403    200    302
+POST   /admin/people/<key>/second-factor                   302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/remove                          302    302    302    403    403    403    200    302
 POST   /admin/people/<key>/remove                          302    302    302    403    403    403    302    302
 GET    /admin/people/<key>/sessions/end                    302    302    302    403    403    403    200    302
@@ -181,6 +216,7 @@ GET    /admin/audit/part                                   302    302    302    
 GET    /admin/audit.csv                                    302    302    302    403    403    200    200    302
 GET    /admin/system                                       302    302    302    403    403    200    200    302
 GET    /admin/system/part                                  302    302    302    403    403    200    200    302
+POST   /admin/system/mail                                  302    302    302    403    403    302    302    302
 GET    /admin/system/settings                              302    302    302    403    403    200    200    302
 GET    /admin/system/versions                              302    302    302    403    403    200    200    302
 """
@@ -200,6 +236,10 @@ GET    /reports/<source>/progress               403          200           200  
 POST   /reports/<source>/retry                  403          403           409          403     401     401
 """
 SCOPES = ("events:read", "reports:read", "reports:write", "admin:system")
+
+# An administrator who signed in at the identity provider gets what `admin` gets on the pages, and what `nobody` gets on
+# the API without a token, except for these. One who is deactivated gets what `expired` gets.
+OF_PROVIDER = {"GET /admin/me/password": 302}  # has no password to change
 
 WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
 OPTIONS = {"api": 204, "people": 200}  # the same for all users, because a preflight carries no credentials
@@ -225,6 +265,7 @@ SENT: dict[str, object] = {
     "POST /admin/alerts/channels/<key>/edit": CHANNEL,
     "POST /admin/sign-in": {"user": "nobody", "password": "wrong"},
     "POST /admin/me/password": {"old": "wrong", "new": "another password"},
+    "POST /admin/me/second-factor": {"password": "wrong", "code": "000000"},
     "POST /admin/rejected/<key>": {
         "event": '{"customer": "BARCHART", "product": "P", "type": "T", "timestamp": 1, "context": []}'
     },

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.support.paths import is_api
-from tests.security.matrix import OPTIONS, SCOPES, VERBS, WHO, rows, token_rows
+from tests.security.matrix import OF_PROVIDER, OPTIONS, SCOPES, SENT, VERBS, WHO, rows, token_rows
 from tests.security.world import World
 
 CONVERTER = re.compile(r"<[^<>:]+:")  # of a variable in a rule
@@ -91,4 +91,24 @@ def test_every_api_token_gets_the_status_of_its_scope(app):
             found = world.ask_with_token(token, *row.split()).status_code
             if found != (status := lines.get(row, {}).get(kind) or of_nobody):
                 wrong.append(f"{row} answers {kind} {found}, and must answer {status}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_a_user_of_the_identity_provider_gets_the_status_of_an_admin_or_none_if_deactivated(app, is_active):
+    """Signing out comes last, because it ends the session."""
+    world, wrong = World(app), []
+    visitor, token = world.of_provider(is_active=is_active)
+    kind = "admin" if is_active else "expired"
+    for row in sorted(ROWS, key=lambda row: row == "POST /admin/sign-out"):
+        verb, path = row.split()
+        found, address = {}, world.address_of(verb, path)
+        if is_api(path):
+            body = {} if verb in ("GET", "DELETE") else {"json": SENT.get(row, {})}
+            found["nobody"] = visitor.flask_client.open(address, method=verb, **body).status_code
+            found[kind] = world.ask_with_token(token, verb, path).status_code
+        else:
+            found[kind] = world.ask_page(visitor, verb, path, address).status_code
+        status = {who: (is_active and OF_PROVIDER.get(row)) or ROWS[row][who] for who in found}
+        wrong += [f"{row} answers {found}, and must answer {status}"] if found != status else []
     assert wrong == []

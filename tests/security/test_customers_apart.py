@@ -18,7 +18,7 @@ from app.schemas.reports import source
 from app.services.people.principal import Principal
 from app.store.events import hourly_counts, rejected
 from app.store.models import Alert, Event, RejectedEvent
-from app.store.schedules import deliveries, schedules
+from app.store.notifications import deliveries
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import Visitor
@@ -26,6 +26,7 @@ from tests.conftest import PASSWORD
 from tests.security.matrix import RECURRING, rows
 from tests.security.world import VARIABLE, World
 from tests.support.client import Client, event
+from tests.support.webhooks import announce, link_webhook
 
 ROWS = rows()
 THEIRS = "ZZ-THEIRS"  # in everything that the other customer has
@@ -139,11 +140,10 @@ class SeparateWorld(World):
             "filter": filter,
         }
         made = self._services.schedules.add(boss, wanted).schedule
-        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_set_at=now(), webhook_salt="salt")
+        webhook = link_webhook(made)
         self._services.runner.run(self._services.schedule_runs.run(boss, made).job)
-        for ended in deliveries.unannounced(0):
-            deliveries.add(str(uuid.uuid4()), ended, now())
-        return {"recurring": made.id, "number": deliveries.newest(made.id, 1)[0].id}
+        announce(THEIRS)
+        return {"recurring": made.id, "webhooks": webhook.id, "number": deliveries.newest(1, schedule=made.id)[0].id}
 
     def _count(self) -> None:
         while hourly_counts.advance():
@@ -155,7 +155,8 @@ def world(app, monkeypatch) -> SeparateWorld:
     """With a fixed disk and fixed charts, because other programs and a minute that begins would change them."""
     made, moment, disk = SeparateWorld(app), now(), shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
-    for module in ("app.services.events.volume", "app.admin.events.volume", "app.services.alerts.alerts"):
+    clocks = ("app.services.events.volume", "app.admin.events.volume", "app.admin.operations.overview")
+    for module in (*clocks, "app.services.alerts.alerts"):
         monkeypatch.setattr(f"{module}.now", lambda: moment)
     return made
 
@@ -198,7 +199,9 @@ def test_things_of_another_customer_are_answered_as_missing(world):
     }
     wrong = []
     for verb, path in map(str.split, OWNED):
-        kind = "recurring" if "/recurring/" in path else "rejected" if "/rejected/" in path else "events"
+        kind = next(
+            (one for one in ("recurring", "webhooks", "rejected") if f"/{one}/" in path.split("<")[0]), "events"
+        )
         existing = ids | {"key": ids[kind]}
         for name in LIMITED:
             found, nothing = (

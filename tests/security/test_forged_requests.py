@@ -30,7 +30,11 @@ HERE = [
     {"Sec-Fetch-Site": "same-origin"},
     {"Sec-Fetch-Site": "none"},
 ]
-UNSAFE = [row.split() for row in rows() if row.split()[0] not in SAFE_METHODS]
+# mail programs send it without a session (RFC 8058); its address is signed, and permits nothing else
+WITHOUT_SESSION = "/admin/unsubscribe/<token>"
+# The identity provider sends a signed token instead of a form, and its request has no session.
+UNSAFE = [row.split() for row in rows() if row.split()[0] not in SAFE_METHODS and "backchannel" not in row]
+FORMS = [(verb, path) for verb, path in UNSAFE if not is_api(path) and path != WITHOUT_SESSION]
 FILTER = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}}
 
 
@@ -154,7 +158,7 @@ class TestEveryRoute:
     def test_no_form_is_accepted_without_the_sessions_token_or_with_another_sessions(self, world):
         boss, olga = world.known_client("admin"), world.known_client("operator")
         found = []
-        for verb, path in (row for row in UNSAFE if not is_api(row[1])):
+        for verb, path in FORMS:
             for token in (None, "", "x", world.csrf_token_of(olga)):
                 fields = SENT.get(f"{verb} {path}", {}) | ({} if token is None else {"csrf_token": token})
                 answer = boss.flask_client.open(world.address_of(verb, path), method=verb, data=fields)
@@ -165,7 +169,7 @@ class TestEveryRoute:
     def test_no_form_is_accepted_from_another_site_with_the_right_token(self, world):
         boss = world.known_client("admin")
         found = []
-        for verb, path in (row for row in UNSAFE if not is_api(row[1])):
+        for verb, path in FORMS:
             for headers in ELSEWHERE:
                 fields = SENT.get(f"{verb} {path}", {}) | {"csrf_token": world.csrf_token_of(boss)}
                 answer = boss.flask_client.open(world.address_of(verb, path), method=verb, data=fields, headers=headers)

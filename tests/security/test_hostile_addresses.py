@@ -88,7 +88,8 @@ def attacker(app) -> Attacker:
 
 def test_no_path_is_accepted_with_something_else_in_place_of_an_id(attacker):
     found = []
-    for (verb, path), text in itertools.product(ROWS, HOSTILE):
+    tried = list(itertools.product(ROWS, HOSTILE))[:: times(2, 1)]  # of 19 texts, each route gets 9 or 10
+    for (verb, path), text in tried:
         for place in VARIABLE.findall(path):
             made = {"word": "product", "act": "delete"} | {place: text}
             address = VARIABLE.sub(lambda name, made=made: made.get(name[1], "1"), path)

@@ -33,6 +33,7 @@ from tests.security.matrix import rows
 from tests.security.test_authorization import PATHS
 from tests.security.world import World
 from tests.support.client import Client, event
+from tests.support.pace import times
 
 PAGES = [path for path in PATHS if path.startswith("/admin") and f"GET {path}" in rows()]
 TELLTALE = [text for text in CORPUS if set(text) & set("<\"'")]
@@ -156,7 +157,7 @@ def test_hostile_names_are_text_on_every_page(world):
 def test_hostile_addresses_are_text_on_every_page(world):
     boss = world.known_client("admin")
     found = []
-    for path, text in itertools.product(PAGES, CORPUS):
+    for path, text in list(itertools.product(PAGES, CORPUS))[:: times(2, 1)]:  # of 9 texts, a page gets 4 or 5
         address = world.address_of("GET", path).partition("?")[0]
         answer = boss.get(address, query_string=dict.fromkeys(PARAMETERS, text))
         where = answer.headers.get("Location", "/")

@@ -200,7 +200,7 @@ def webhook_secret(person: Person) -> str:
     fields = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "daily", "recurrence": "daily", "hour": "6"}
     url = "http://127.0.0.1:9/a-path-that-opens"
     page = person.send("/admin/reports/recurring/new", **fields, mode="period", webhook=url)
-    secret = re.search(r"tally_hook_[\w-]+", page)[0]
+    secret = re.search(r"whsec_[\w+/=]+", page)[0]
     key = re.search(r"/admin/reports/recurring/(\d+)", page)[0]
     token = TOKEN.search(person.ask(key))[1]
     person.ask(f"{key}/run", {"csrf_token": token})

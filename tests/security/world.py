@@ -9,16 +9,20 @@ import re
 from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM, Principal
+from app.services.people.sessions import ProviderSession
 from app.store.events import rejected
 from app.store.models import Alert, AlertChannel, AlertRule, AlertSilence, ApiToken, Event, RejectedEvent, Session
-from app.store.schedules import deliveries, schedules
+from app.store.notifications import deliveries, recipients
+from app.store.people import oidc, second_factors
 from app.support.clock import now
 from app.support.paths import is_api
 from tests.admin.conftest import TOKEN, Visitor
 from tests.conftest import PASSWORD
 from tests.security.matrix import QUERIES, RECURRING, SCOPES, SENT, rows
 from tests.support.client import Client, event
+from tests.support.webhooks import announce, link_webhook
 
 NAMES = {"other": "fern", "analyst": "anna", "operator": "olga", "admin": "admin", "expired": "admin"}
 VARIABLE = re.compile(r"<(\w+)>")
@@ -52,6 +56,11 @@ class World:
         if is_api(path):
             return self._call(who, verb, address, sent)
         visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
+        return self.ask_page(visitor, verb, path, address)
+
+    def ask_page(self, visitor: Visitor, verb: str, path: str, address: str) -> TestResponse:
+        """Send a request of a visitor for a page, with the fields that its form needs."""
+        sent = SENT.get(f"{verb} {path}", {})
         if verb == "GET" or f"{verb} {path}" not in ROWS:
             return visitor.flask_client.open(address, method=verb)
         fields = {name: value.replace("{}", str(next(self._numbers))) for name, value in sent.items()}
@@ -68,11 +77,11 @@ class World:
     def token(self, kind: str) -> str:
         """Return a token of the admin: with one scope, or expired or revoked with all of them."""
         scopes = [kind] if kind in SCOPES else SCOPES
-        made, text = self._services.tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
+        made, text = tokens.add(self._services.accounts.named("admin"), f"for {kind}", scopes)
         if kind == "expired":
             ApiToken.update(expires_at=now()).where(ApiToken.id == made.id).execute()
         if kind == "revoked":
-            self._services.tokens.revoke(made)
+            tokens.revoke(made)
         return text
 
     def _call(self, who: str, verb: str, address: str, sent: object) -> TestResponse:
@@ -93,6 +102,19 @@ class World:
         if who not in self._visitors:
             self._visitors[who] = self._visitor(who)
         return self._visitors[who]
+
+    def of_provider(self, *, is_active: bool) -> tuple[Visitor, str]:
+        """Return an administrator with an account of the identity provider, and a token of theirs with all scopes."""
+        name = "active" if is_active else "deactivated"
+        oidc.add("https://login.example", name, name, "admin", None, "version", now())
+        who, visitor = self._services.accounts.named(name), Visitor(self.app)
+        _, token = tokens.add(who, "program", list(SCOPES))
+        with visitor.flask_client.session_transaction() as session:
+            session["token"] = self._services.sessions.begin(who, "", ProviderSession("sid", "token"))
+        self.csrf_token_of(visitor)
+        if not is_active:
+            self._services.accounts.deactivate(name)
+        return visitor, token
 
     def _visitor(self, who: str) -> Visitor:
         visitor = Visitor(self.app)
@@ -144,11 +166,16 @@ class World:
         if path.startswith("/admin/alerts/"):
             made["key"] = self._alerting(path)
         if path.startswith("/admin/tokens/<key>"):
-            made["key"] = self._services.tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
+            made["key"] = tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):
             made |= self._recurring()
+        if "token" in names:
+            made["token"] = self._unsubscribe_token()
+        if path.startswith("/admin/reports/webhooks/<key>"):
+            things = self._recurring()
+            made |= {"key": things["webhook"], "number": things["number"]}
         if path.startswith("/admin/rejected/<key>"):
             made["key"] = self._rejected()
         if path.startswith("/admin/rejected/request/<uuid>"):
@@ -157,6 +184,8 @@ class World:
             self._rejected()
         if path.startswith("/admin/people/<key>") or "session" in names:
             made |= self._user()
+        if path == "/admin/people/<key>/second-factor":
+            second_factors.turn_on(made["key"], "a salt", 0, "a version")
         if path.startswith("/admin/catalog"):
             self._services.catalog.load_sample()
         return made
@@ -174,12 +203,17 @@ class World:
         wanted = RECURRING | {"name": f"Number {next(self._numbers)}", "hour": 6}
         filter = {name: wanted.pop(name) for name in ("customer", "product")}
         made = self._services.schedules.add(self._anna(), wanted | {"filter": filter}).schedule
-        schedules.change(made.id, webhook="https://hooks.example.com/", webhook_set_at=now(), webhook_salt="salt")
+        webhook = link_webhook(made)
         report = self._services.schedule_runs.run(SYSTEM, made)
         self._services.runner.run(report.job)
-        for ended in deliveries.unannounced(0):
-            deliveries.add(report.job, ended, now())
-        return {"key": made.id, "number": deliveries.newest(made.id, 1)[0].id}
+        announce(report.job)
+        return {"key": made.id, "webhook": webhook.id, "number": deliveries.newest(1, schedule=made.id)[0].id}
+
+    def _unsubscribe_token(self) -> str:
+        """Create a recurring report of which anna gets mail, and return what unsubscribes her."""
+        schedule, anna, added_at = self._recurring()["key"], self._anna(), now()
+        recipients.set_all(schedule, {anna.id: anna.name}, added_at)
+        return self._services.mail._unsubscribe_url(schedule, anna.id, added_at).rpartition("/")[2]
 
     def _alerting(self, path: str) -> int:
         """Create an alert about BARCHART, or a rule, a silence or a channel."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
 import re
 import time
@@ -15,6 +17,7 @@ from flask import Flask
 from app import create_app
 from app.config import Settings
 from app.store import database as store
+from app.store.models import Delivery, Schedule
 from app.store.operations import transfer
 from app.support.clock import now
 from app.version import VERSION
@@ -105,6 +108,23 @@ def test_the_upgraded_installation_continues(upgraded):
         services.runner.run(job["job"])
     done = [admin.availability(job["source"])["status"] for job in waiting]
     assert done == ["COMPLETE"] * len(waiting) != []
+    assert carried_over(upgraded) != []
+
+
+def carried_over(upgraded: Upgraded) -> list[str]:
+    """Return the webhooks that had been URLs of recurring reports, after checking their secrets and deliveries."""
+    old = store.database.execute_sql("SELECT id, name, webhook, webhook_salt FROM schedule WHERE webhook IS NOT NULL")
+    webhooks = upgraded.app.extensions["services"].webhooks
+    found = []
+    for schedule, name, url, salt in old.fetchall():
+        (webhook,) = upgraded.app.extensions["services"].schedules.webhooks(Schedule.get_by_id(schedule))
+        key = hmac.digest(b"the secret of a kept database", f"webhook:{salt}".encode(), "sha256")
+        secret = "tally_hook_" + base64.urlsafe_b64encode(key).decode().rstrip("=")
+        assert (webhook.url, webhooks.secrets(webhook)) == (url, [secret])
+        deliveries = Delivery.select().where(Delivery.schedule == schedule)
+        assert {(one.webhook, one.type.split(".")[0]) for one in deliveries} <= {(webhook.id, "report")}
+        found.append(name)
+    return found
 
 
 def test_the_schema_is_that_of_a_new_installation(upgraded, fresh_url):

@@ -34,6 +34,7 @@ class RightsForm(FlaskForm):
 
     role = StringField("Role", default=ANALYST)
     customers = LinesField("Customers")
+    mail = StringField("Mail address")
 
 
 class PersonForm(RightsForm):
@@ -67,6 +68,7 @@ def add_person() -> ResponseReturnValue:
     temporary = form.kind.data != PROGRAM
     try:
         made = services().accounts.add(name, role, customers, password, temporary=temporary, by=caller())
+        services().accounts.set_mail(made, form.mail.data or "", by=caller())
     except FORM_ERRORS as error:
         values = SHARED_VALUES | {"form": form, "wrong": str(error)}
         return render_template("admin/people/new_person.html", **values), status_of(error)
@@ -77,7 +79,7 @@ def add_person() -> ResponseReturnValue:
 def person(key: int) -> str:
     """Show a user, with forms for what can be changed."""
     found = find_person(key)
-    return _render_person(found, RightsForm(role=found.role, customers="\n".join(found.customers or ())))
+    return _render_person(found, _filled_form(found))
 
 
 @action("/people/<int:key>", "users")
@@ -85,6 +87,8 @@ def change_person(key: int) -> ResponseReturnValue:
     found, form = find_person(key), RightsForm()
     try:
         services().accounts.change(found, form.role.data or "", form.customers.lines, by=caller())
+        if form.mail.data is not None:
+            services().accounts.set_mail(found, form.mail.data, by=caller())
     except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form
         raise
     except FORM_ERRORS as error:
@@ -99,6 +103,8 @@ def confirm_reset_password(key: int) -> ResponseReturnValue:
     found = find_person(key)
     if found.id == caller().id:
         return redirect(link_to("own_password"))
+    if found.is_external:
+        return redirect(link_to("person", key=found.id))
     return _confirm("admin/people/confirm_reset_password.html", found, chosen=PERSON)
 
 
@@ -108,10 +114,37 @@ def reset_password(key: int) -> ResponseReturnValue:
     found = find_person(key)
     if found.id == caller().id:
         return redirect(link_to("own_password"))
+    if found.is_external:
+        return redirect(link_to("person", key=found.id))
     password, kind = temporary_password(), request.form.get("kind")
     temporary = kind not in KINDS or kind != PROGRAM
     services().accounts.set_password(found.name, password, temporary=temporary, by=caller())
     return _show_password(services().accounts.get(found.id, by=caller()), password, is_new=False)
+
+
+@page("/people/<int:key>/deactivate", "users")
+def confirm_deactivate(key: int) -> str:
+    return _confirm("admin/people/confirm_deactivate.html", find_person(key))
+
+
+@action("/people/<int:key>/deactivate", "users")
+def deactivate(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    try:
+        services().accounts.deactivate(found.name, by=caller())
+    except AccountUnknown:
+        raise
+    except AccountInvalid as error:
+        return _confirm("admin/people/confirm_deactivate.html", found, wrong=str(error)), status_of(error)
+    return redirect_with(f"{found.name} is deactivated.", link_to("person", key=found.id))
+
+
+@action("/people/<int:key>/activate", "users")
+def activate(key: int) -> ResponseReturnValue:
+    found = find_person(key)
+    if not found.is_active:
+        services().accounts.activate(found.name, by=caller())
+    return redirect_with(f"{found.name} is active.", link_to("person", key=found.id))
 
 
 @page("/people/<int:key>/remove", "users")
@@ -144,6 +177,11 @@ def find_person(key: int) -> Principal:
     return services().accounts.get(key, by=caller())
 
 
+def _filled_form(found: Principal) -> RightsForm:
+    mail = services().accounts.mail(found)
+    return RightsForm(role=found.role, customers="\n".join(found.customers or ()), mail=mail)
+
+
 def _confirm(template: str, found: Principal, **values: object) -> str:
     sessions = session_rows(found.id)
     back = link_to("person", key=found.id)
@@ -152,6 +190,7 @@ def _confirm(template: str, found: Principal, **values: object) -> str:
 
 def _render_person(found: Principal, form: RightsForm, wrong: str | None = None) -> str:
     values = SHARED_VALUES | {"person": found, "form": form, "wrong": wrong, "sessions": session_rows(found.id)}
+    values |= {"is_way_back": services().accounts.is_way_back(found.id)}
     return render_template("admin/people/person.html", **values)
 
 

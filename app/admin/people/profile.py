@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import render_template, request
+from flask import redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import PasswordField
@@ -15,7 +15,7 @@ from app.admin.people.session_rows import session_rows
 from app.admin.people.tokens import token_rows
 from app.auth import caller, open_to_temporary
 from app.exceptions import AccountInvalid, RateLimited
-from app.services.people import audit
+from app.services.people import audit, tokens
 from app.services.people.passwords import MIN_PASSWORD
 from app.services.rows import AuditFilter
 
@@ -35,14 +35,15 @@ def me() -> str:
     who = caller()
     found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
-    values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(services().tokens.of(who))}
+    values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(tokens.of(who))}
+    values |= {"codes_left": services().second_factors.recovery_codes_left(who)}
     return render_template("admin/people/me.html", entries=entries, **values)
 
 
 @page("/me/password")
 @open_to_temporary
-def own_password() -> str:
-    return _render_form(PasswordForm())
+def own_password() -> ResponseReturnValue:
+    return redirect(link_to("me")) if caller().is_external else _render_form(PasswordForm())
 
 
 @action("/me/password")

@@ -10,13 +10,13 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import SelectMultipleField, StringField
 
-from app.admin.blueprint import services
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import LinesField
 from app.admin.pages import Values, action, confirm, link_to, page, redirect_with
 from app.admin.reports.report_rows import State
 from app.auth import caller
 from app.exceptions import InputInvalid
+from app.services.people import tokens as api_tokens
 from app.services.people.principal import SCOPES
 from app.services.people.tokens import DEFAULT_DAYS, Token
 
@@ -41,7 +41,7 @@ class TokenForm(FlaskForm):
 @page("/tokens", "users")
 def tokens() -> str:
     """Show the tokens of all users."""
-    lines = token_rows(services().tokens.all(by=caller()))
+    lines = token_rows(api_tokens.every(by=caller()))
     return render_template("admin/people/tokens.html", lines=lines)
 
 
@@ -56,9 +56,7 @@ def add_token() -> ResponseReturnValue:
     form = TokenForm()
     days, scopes = (form.days.data or "").strip(), form.scopes.data or []
     try:
-        token, text = services().tokens.add(
-            caller(), form.name.data or "", scopes, form.customers.lines, days, by=caller()
-        )
+        token, text = api_tokens.add(caller(), form.name.data or "", scopes, form.customers.lines, days, by=caller())
     except InputInvalid as error:
         return _render_form(form, attach_errors(form, error.field_errors, blank_is_missing=True)), 400
     tried = current_app.config["SETTINGS"].base_url + TRIED.get(SCOPES[token.scopes[0]].permission, "/events")
@@ -67,14 +65,14 @@ def add_token() -> ResponseReturnValue:
 
 @page("/tokens/<int:key>/revoke")
 def confirm_revoke_token(key: int) -> str:
-    found = services().tokens.get(key, by=caller())
+    found = api_tokens.get(key, by=caller())
     return confirm("admin/people/confirm_revoke_token.html", _list_of(found), token=found)
 
 
 @action("/tokens/<int:key>/revoke")
 def revoke_token(key: int) -> Response:
-    found = services().tokens.get(key, by=caller())
-    services().tokens.revoke(found, by=caller())
+    found = api_tokens.get(key, by=caller())
+    api_tokens.revoke(found, by=caller())
     return redirect_with(f"{found.name} is revoked.", _list_of(found))
 
 

@@ -44,11 +44,11 @@ def reports() -> Values:
 
 @live_page("/reports/<source>", "reports", "admin/reports/report.html")
 def report(source: str) -> Values:
-    found = services().reports.get(caller(), source)
+    found = _find(source)
     row = report_row(found)
     return {
         "line": row,
-        "acts": possible_actions(row),
+        "acts": possible_actions(row) if services().reports.may_change(caller(), found) else {},
         "attempts": services().reports.attempts(found),
         "file_name": file_name(found),
         "default_delimiter": DEFAULT_DELIMITER,
@@ -61,17 +61,22 @@ def report(source: str) -> Values:
 @page("/reports/<source>/download", "reports")
 def download(source: str) -> Response:
     """Redirect to a report's file through a new signed link."""
-    return redirect(services().reports.link(services().reports.get(caller(), source), by=caller()))
+    return redirect(services().reports.link(_find(source), by=caller()))
 
 
 @page("/reports/<source>/link", "reports")
 def report_link(source: str) -> str:
     """Show a new signed link to copy. Anyone who has it can download the file until the link expires."""
-    found = services().reports.get(caller(), source)
+    found = _find(source)
     link = services().reports.link(found, by=caller())
     (expires,) = parse_qs(urlsplit(link).query)["expires"]
     values = {"line": report_row(found), "file_name": file_name(found), "link": link, "expires": int(expires)}
     return render_template("admin/reports/report_link.html", **values)
+
+
+def _find(source: str) -> Report:
+    """Return the report in the URL, which the caller may be permitted only to read."""
+    return services().reports.get(caller(), source, to_read=True)
 
 
 def _same_request(report: Report) -> Values:

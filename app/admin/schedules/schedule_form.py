@@ -7,10 +7,12 @@ from typing import Any
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
-from wtforms import StringField
+from wtforms import SelectMultipleField, StringField
 
 from app.admin.blueprint import services
 from app.admin.form_errors import FORM_ERRORS, status_of
+from app.admin.lines_field import LinesField
+from app.admin.notifications.webhooks import show_secret
 from app.admin.pages import Values, action, link_to, page, redirect_with
 from app.admin.reports.new_report import TAB, ReportForm, choices
 from app.admin.schedules.schedules import PATH, find_schedule
@@ -32,14 +34,17 @@ class ScheduleForm(ReportForm):
     recurrence = StringField("How often")
     hour = StringField("At", default="6")
     mode = StringField("Contents")
-    webhook = StringField("Webhook")
+    webhooks = SelectMultipleField("Webhooks", choices=(), coerce=int, validate_choice=False)
+    webhook = StringField("New webhook")
+    recipients = LinesField("Mail to")
 
     def to_request(self) -> dict[str, Any]:
         """Return the request without fields that are empty."""
         hour, url = self.hour.data or "", (self.webhook.data or "").strip()
         when = {"recurrence": self.recurrence.data, "hour": int(hour) if HOUR.fullmatch(hour) else hour}
         named = {"name": (self.name.data or "").strip(), "mode": self.mode.data}
-        return super().to_request() | named | when | ({"webhook": url} if url else {})
+        webhooks = {"webhooks": self.webhooks.data or []} | ({"webhook": url} if url else {})
+        return super().to_request() | named | when | webhooks | {"recipients": self.recipients.lines}
 
 
 @page("/reports/recurring/new", "reports")
@@ -61,9 +66,12 @@ def add_schedule() -> ResponseReturnValue:
 @page(f"{PATH}/edit", "reports")
 def edit_schedule(key: int) -> str:
     found = find_schedule(key)
-    columns = ("name", "customer", "product", "recurrence", "mode", "webhook")
+    columns = ("name", "customer", "product", "recurrence", "mode")
     filled: Values = {name: getattr(found, name) for name in columns} | (found.output or {})
     filled |= {"hour": str(found.hour), "types": "\n".join(found.types or ())}
+    filled |= {"webhooks": [one.id for one in services().schedules.webhooks(found)]}
+    names = [one.name for one in services().schedules.recipients(found) if one.removed_at is None]
+    filled |= {"recipients": "\n".join(names)}
     filled |= {"delimiter": TAB} if filled.get("delimiter") == "\t" else {}
     return _render_form(ScheduleForm(None, **filled), found)
 
@@ -81,6 +89,7 @@ def change_schedule(key: int) -> ResponseReturnValue:
 
 def _render_form(form: ScheduleForm, schedule: Schedule | None = None, general: list[str] | None = None) -> str:
     values = choices() | {"schedule": schedule, "servers": services().webhooks.allowed, "general": general or []}
+    values |= {"known_webhooks": services().webhooks.visible(caller()), "has_mail": services().mail.server.is_set}
     values |= {"recurrences": RECURRENCES, "hours": range(HOURS), "buckets": ()}
     return render_template("admin/schedules/schedule_form.html", form=form, **values)
 
@@ -89,7 +98,8 @@ def _answer(saved: Saved, *, is_new: bool) -> ResponseReturnValue:
     """Redirect to the recurring report, or show its webhook secret once if there is a new one."""
     schedule = saved.schedule
     if saved.secret:
-        values = {"schedule": schedule, "secret": saved.secret, "is_new": is_new}
-        return render_template("admin/schedules/webhook_secret.html", **values)
+        added = services().schedules.webhooks(schedule)[-1]
+        title = f"{schedule.name} is {'added' if is_new else 'changed'}"
+        return show_secret(added, saved.secret, back=link_to("schedule", key=schedule.id), title=title)
     message = f"{schedule.name} is {'added' if is_new else 'changed'}."
     return redirect_with(message, link_to("schedule", key=schedule.id))

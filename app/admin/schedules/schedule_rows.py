@@ -1,4 +1,4 @@
-"""Display values of a recurring report: its state, its runs, the periods it missed, and its webhooks."""
+"""Display values of a recurring report: its state, its runs, and the periods it missed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
-from app.admin.reports.report_rows import ENDED, ReportRow, State, report_row
+from app.admin.reports.report_rows import ReportRow, State, report_row
 from app.auth import caller
 from app.exceptions import ReportUnknown
 from app.schemas.schedules import covers, when
-from app.services.rows import Delivery, DeliveryTry, Report, Schedule
+from app.services.rows import Report, Schedule
 
 ACTIVE = State("Active", "check-circle", "good")
 PAUSED = State("Paused", "pause-circle", "quiet")
 STOPPED = State("Stopped", "exclamation-triangle", "warning")
-DELIVERY_STATES = {
-    "waiting": State("Waiting", "hourglass", "quiet"),
-    "delivered": State("Delivered", "check-circle", "good"),
-    "given_up": State("Given up", "x-circle", "bad"),
-}
 
 
 @dataclass(frozen=True)
@@ -45,37 +40,11 @@ class ScheduleRow:
         return self.last is not None and self.last.moves
 
 
-@dataclass(frozen=True)
-class DeliveryRow:
-    """Webhook delivery, ready to be shown.
-
-    Attributes:
-        delivery: the database row.
-        source: of its report.
-        was: how the report ended.
-        tries: all recorded attempts, oldest first.
-    """
-
-    delivery: Delivery
-    source: str
-    was: State
-    state: State
-    tries: Sequence[DeliveryTry]
-
-
 def schedule_row(schedule: Schedule) -> ScheduleRow:
     inactive = STOPPED if schedule.reason else PAUSED
     return ScheduleRow(
         schedule, ACTIVE if schedule.active else inactive, when(schedule), covers(schedule), _last_report(schedule)
     )
-
-
-def delivery_rows(deliveries: Sequence[Delivery]) -> list[DeliveryRow]:
-    tries = services().webhooks.tries(deliveries)
-    return [
-        DeliveryRow(one, f"JOB-{one.report}", ENDED[one.status], DELIVERY_STATES[one.state], tries[one.id])
-        for one in deliveries
-    ]
 
 
 def gaps(reports: Sequence[Report]) -> list[tuple[int, int]]:

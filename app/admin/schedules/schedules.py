@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from flask import redirect, render_template
-from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from app.admin.blueprint import services
 from app.admin.form_errors import messages_of
+from app.admin.notifications.delivery_rows import delivery_rows
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
 from app.admin.reports.report_rows import report_row
-from app.admin.schedules.schedule_rows import delivery_rows, gaps, schedule_row
+from app.admin.schedules.schedule_rows import gaps, schedule_row
 from app.auth import caller
 from app.exceptions import Forbidden, InputInvalid, RateLimited, ScheduleBusy
 from app.schemas.reports import DEFAULT_DELIMITER, source
@@ -35,10 +35,13 @@ def schedule(key: int) -> Values:
     rows = [report_row(report) for report in reports]
     deliveries = delivery_rows(services().schedules.deliveries(caller(), found, SHOWN_DELIVERIES))
     same = {"customer": found.customer, "product": found.product, "types": "\n".join(found.types or ())}
+    is_visible = services().webhooks.is_visible
     missed = gaps(reports) if found.mode == "period" else []
     return {
         "line": schedule_row(found),
         "lines": rows,
+        "webhooks": [(one, is_visible(caller(), one)) for one in services().schedules.webhooks(found)],
+        "recipients": services().schedules.recipients(found),
         "deliveries": deliveries,
         "default_delimiter": DEFAULT_DELIMITER,
         "most": SHOWN_REPORTS,
@@ -79,6 +82,7 @@ def resume_schedule(key: int) -> Response:
 def confirm_remove_schedule(key: int) -> str:
     found = find_schedule(key)
     values = {"line": schedule_row(found), "started": services().schedules.count_reports(caller(), found)}
+    values["webhooks"] = services().schedules.webhooks(found)
     return confirm("admin/schedules/confirm_remove_schedule.html", link_to("schedule", key=key), **values)
 
 
@@ -89,25 +93,13 @@ def remove_schedule(key: int) -> Response:
     return redirect_with(f"{found.name} is removed. Its reports stay.", link_to("recurring"))
 
 
-@page(f"{PATH}/secret", "reports")
-def confirm_new_secret(key: int) -> str:
-    found = _find_with_webhook(key)
-    return confirm("admin/schedules/confirm_new_secret.html", link_to("schedule", key=key), schedule=found)
-
-
-@action(f"{PATH}/secret", "reports")
-def create_new_secret(key: int) -> str:
-    """Create a new webhook secret and show it once, which is why the response is a page rather than a redirect."""
-    found = _find_with_webhook(key)
-    secret = services().schedules.new_secret(caller(), found)
-    return render_template("admin/schedules/webhook_secret.html", schedule=found, secret=secret, is_new=False)
-
-
 @page(DELIVERY_PATH, "reports")
 def delivery(key: int, number: int) -> str:
     found = find_schedule(key)
     (row,) = delivery_rows([services().schedules.delivery(caller(), found, number)])
-    return render_template("admin/schedules/delivery.html", schedule=found, line=row)
+    values = {"back": link_to("schedule", key=key), "name": found.name}
+    send = link_to("send_delivery", key=key, number=number)
+    return render_template("admin/notifications/delivery.html", line=row, send=send, **values)
 
 
 @action(DELIVERY_PATH, "reports")
@@ -126,13 +118,6 @@ def find_schedule(key: int) -> Schedule:
         ScheduleUnknown: there is no such recurring report, or the caller may not see it.
     """
     return services().schedules.get(caller(), key)
-
-
-def _find_with_webhook(key: int) -> Schedule:
-    found = find_schedule(key)
-    if found.webhook is None:
-        raise NotFound
-    return found
 
 
 def _redirect_back(found: Schedule, message: str) -> Response:

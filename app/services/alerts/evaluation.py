@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 class Announce(Protocol):
     """Function that queues webhooks."""
 
-    def __call__(self, event: str, data: Mapping[str, object], *, customer: str | None) -> object:
+    def __call__(self, event: str, data: Mapping[str, object], /, *, customer: str | None) -> object:
         """Queue a webhook for each endpoint that wants an event type, in the caller's transaction.
 
         Args:

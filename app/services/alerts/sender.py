@@ -87,7 +87,7 @@ class Sender:
     @property
     def sends_mail(self) -> bool:
         """Return whether the settings for mail are there."""
-        return bool(self._settings.smtp_url and self._settings.mail_from)
+        return bool(self._settings.smtp_url)
 
     def check(self, target: Target) -> str | None:
         """Return what is wrong with a channel's target, or None. Nothing is sent.
@@ -95,7 +95,7 @@ class Sender:
         Apprise is asked to send, but may connect to nothing, so the first server that it asks for is known.
         """
         if target.addresses:
-            return None if self.sends_mail else "cannot be reached: set SMTP_URL and MAIL_FROM first"
+            return None if self.sends_mail else "cannot be reached: set SMTP_URL first"
         scheme = target.url.partition("://")[0].lower()
         if "://" not in target.url or scheme not in SCHEMES:
             return "is not the URL of a service that is supported; see the examples in the documentation"
@@ -109,7 +109,7 @@ class Sender:
     def send(self, target: Target, message: Message, seconds: int = SEND_SECONDS) -> Outcome:
         """Send a message, and return what came back. It takes at most so many seconds."""
         if target.addresses and not self.sends_mail:
-            return Outcome(False, "Mail is not set up: SMTP_URL and MAIL_FROM are not set.")
+            return Outcome(False, "Mail is not set up: SMTP_URL is not set.")
         if not _is_installed():
             return Outcome(False, NEEDS_EXTRA)
         permitted = [self._mail_server()] if target.addresses else [(one.host, one.port) for one in self._hosts]
@@ -164,7 +164,7 @@ class Sender:
         url, (host, port) = urlsplit(self._settings.smtp_url), self._mail_server()
         user, password = unquote(url.username or ""), unquote(url.password or "")
         is_encrypted = "ssl" if url.scheme == "smtps" else "starttls" if password and not _is_loopback(host) else None
-        name, address = parseaddr(self._settings.mail_from)
+        name, address = parseaddr(self._settings.mail_sender)
         return {
             "smtp_host": host,
             "host": address.partition("@")[2],

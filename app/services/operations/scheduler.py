@@ -15,13 +15,13 @@ from app.services.alerts.channels import Channels
 from app.services.alerts.evaluation import Evaluation
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
+from app.services.notifications.deliveries import Deliveries
 from app.services.operations.backup import Backups
 from app.services.operations.retention import Retention
+from app.services.people import single_sign_on, tokens
 from app.services.people.sessions import Sessions
-from app.services.people.tokens import Tokens
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
-from app.services.schedules.webhooks import Webhooks
 from app.store.database import give_back_space, release, server_time, shrink_log
 from app.store.events import hourly_counts, idempotency
 from app.store.people import audit
@@ -36,9 +36,8 @@ PURGE_SECONDS = 600.0
 EXPIRE_SECONDS = 10.0
 SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
-WEBHOOK_SECONDS = 5.0
 EVALUATE_SECONDS = 10.0  # to the next look whether an evaluation of the alert rules is due
-CHANNEL_SECONDS = 5.0
+NOTIFY_SECONDS = 5.0
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
 KEY_DAYS = 2  # the API promises one day
@@ -57,7 +56,7 @@ class Scheduler:
         spool: EventSpool,
         retention: Retention,
         schedule_runs: ScheduleRuns,
-        webhooks: Webhooks,
+        deliveries: Deliveries,
         channels: Channels,
         rejected: RejectedEvents,
         backups: Backups,
@@ -65,9 +64,8 @@ class Scheduler:
     ) -> None:
         self._settings = settings
         self._sessions = Sessions(settings)
-        self._tokens = Tokens()
         self._erasing = retention
-        self._webhooks = webhooks
+        self._deliveries = deliveries
         self._channels = channels
         self._rejected = rejected
         self._backups = backups
@@ -82,8 +80,8 @@ class Scheduler:
             (self.expire, EXPIRE_SECONDS),
             (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
-            (webhooks.send, WEBHOOK_SECONDS),
-            (channels.send, CHANNEL_SECONDS),
+            (deliveries.send, NOTIFY_SECONDS),
+            (channels.send, NOTIFY_SECONDS),
             (self._back_up, BACKUP_SECONDS),
             (self._evaluate_alerts, EVALUATE_SECONDS),
         ]
@@ -165,12 +163,13 @@ class Scheduler:
     def _purge(self) -> None:
         """Purge what is old, such as idempotency keys, sessions, tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
-        self._webhooks.purge()
+        self._deliveries.purge()
         self._channels.purge()
+        self._alert_evaluation.purge(server_time())
         self._rejected.purge()
         self._sessions.purge()
-        self._tokens.purge()
-        self._alert_evaluation.purge(server_time())
+        single_sign_on.purge()
+        tokens.purge()
         audit.purge(server_time() - self._settings.audit_keep_days * DAY_MS)
 
     def expire(self) -> None:

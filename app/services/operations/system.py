@@ -29,7 +29,7 @@ STARS = "••••••••"
 # Mask up to the last @, because some libraries read an unescaped password up to there.
 PASSWORD = re.compile(r"(?<=://)([^/@?#:]*:).*(?=@)|(?i:(?<=password=))[^&]*")
 LIBRARIES = ("Flask", "granian", "marshmallow", "msgspec", "orjson", "peewee", "psycopg", "redis", "rq", "Jinja2")
-OPTIONAL_LIBRARIES = ("zstandard", "boto3", "pyarrow")
+OPTIONAL_LIBRARIES = ("zstandard", "boto3", "pyarrow", "authlib")
 
 
 @dataclass(frozen=True)

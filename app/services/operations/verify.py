@@ -15,8 +15,8 @@ from app.services.operations.backup import Backups, Progress, address
 from app.services.operations.event_digest import EVENT, Day, EventDigest, differences, event_table
 from app.storage import Storage
 from app.storage.archives import Hashing
-from app.store.operations import transfer
-from app.store.operations.consistency import Hour, ReportFile, differing_hours, report_files
+from app.store.operations import consistency, transfer
+from app.store.operations.consistency import Hour, ReportFile, differing_days, differing_hours, report_files
 from app.store.operations.table_rows import Column, Table
 from app.store.operations.transfer import Source
 
@@ -84,23 +84,27 @@ class Verifier:
         return Verification(address(url, archive.name), digest.events, digest.hash, digest.days(), problems, checked)
 
     def database(self, *, read_files: bool = False, progress: Progress = lambda done, total: None) -> Verification:
-        """Read the whole database as of one moment, and compare hourly counts and report files with it.
+        """Read the whole database as of one moment, and compare hourly counts, daily counts and report files with it.
 
         Args:
             read_files: read each report file to its end and compare its hash, instead of only its size.
         """
         with transfer.reading(self._settings.database) as source:
             digest = digest_of(source, progress)
-            hours, files = differing_hours(source), report_files(source)
+            hours, days, files = differing_hours(source), differing_days(source), report_files(source)
             subject = source.server
         problems = [_hour_problem(hour) for hour in hours[:MAX_PROBLEMS]]
         if len(hours) > MAX_PROBLEMS:
             problems.append(f"{len(hours) - MAX_PROBLEMS:,} more hourly counts differ.")
+        problems += [_day_problem(day) for day in days[:MAX_PROBLEMS]]
+        if len(days) > MAX_PROBLEMS:
+            problems.append(f"{len(days) - MAX_PROBLEMS:,} more daily counts differ.")
         own = [file for file in files if "bucketName" not in orjson.loads(file.output or "{}")]
         for file in own:
             if problem := self._file_problem(file, read=read_files):
                 problems.append(problem)
-        checked = ["hourly counts against events", f"{len(own):,} report files against their rows"]
+        checked = ["hourly counts against events", "daily counts against hourly counts"]
+        checked.append(f"{len(own):,} report files against their rows")
         return Verification(subject, digest.events, digest.hash, digest.days(), problems, checked)
 
     def _file_problem(self, file: ReportFile, *, read: bool) -> str | None:
@@ -160,3 +164,8 @@ def _hour_problem(hour: Hour) -> str:
         f"{hour.customer} {hour.product} {hour.type}, the hour from {moment:%Y-%m-%d %H:%M} UTC: "
         f"{hour.counted:,} events counted, {hour.found:,} stored."
     )
+
+
+def _day_problem(day: consistency.Day) -> str:
+    moment = datetime.fromtimestamp(day.day / 1000, UTC)
+    return f"{day.product} {day.type}, {moment:%Y-%m-%d}: the daily count differs from the hourly counts."

@@ -1,13 +1,15 @@
 """Users, their rights, and the verification of their passwords.
 
 A user manager who is limited to customers can change only users who see no more than the manager does, and cannot grant
-more. The last admin cannot lose that role, and the last admin without a limit to customers cannot be limited.
+more. The last admin with a password cannot lose that role, and the last of them without a limit to customers cannot be
+limited. The role and customers of users of an identity provider come from their groups there; see `single_sign_on`.
 
 Names are compared in NFC, without surrounding blanks and invisible characters.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -19,20 +21,26 @@ from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Princip
 from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
-from app.store.people import sessions, tokens
+from app.store.people import second_factors, sessions, tokens
 from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
 MAX_CUSTOMERS = 1_000
+MAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f-\U0010ffff]{1,64}@[A-Za-z0-9.-]{1,255}")
 TEMPORARY_DAYS = 3  # validity of a temporary password
 TEMPORARY_BYTES = 12
 
 
 class Accounts:
-    """Accounts of the installation."""
+    """Accounts of the installation.
 
-    def __init__(self) -> None:
+    Args:
+        only_oidc: accept the password of one user only; see `is_way_back`.
+    """
+
+    def __init__(self, *, only_oidc: bool = False) -> None:
         self._passwords = Passwords()
+        self._only_oidc = only_oidc
 
     def verify(self, name: str, password: str, *, used: bool = False) -> Principal | None:
         """Return the user with that name and password, or None. Use `login` for sign-ins over the network.
@@ -123,6 +131,8 @@ class Accounts:
             if account is None:
                 raise AccountUnknown(f"There is no user {who.name} any more.")
             _check_reach(by, who.name, account.customers)  # by the current rights, which may have grown
+            if account.oidc_issuer is not None:
+                raise AccountInvalid(f"The role and customers of {who.name} come from the identity provider.")
             store.change(who.id, role, limited)
             before, after = {"role": account.role, "customers": account.customers}, {"role": role, "customers": limited}
             details: dict[str, object] = {}
@@ -130,6 +140,29 @@ class Accounts:
                 if before[key] != after[key]:
                     details |= {f"old {key}": before[key], f"new {key}": after[key]}
             audit.note(by, "user changed", f"user {who.name}", details)
+
+    def mail(self, who: Principal) -> str:
+        """Return a user's mail address, or an empty text."""
+        account = store.by_id(who.id)
+        return (account.mail if account else None) or ""
+
+    def set_mail(self, who: Principal, address: str, *, by: Principal = SYSTEM) -> None:
+        """Change a user's mail address; an empty one removes it.
+
+        Raises:
+            AccountInvalid: it is no address.
+            AccountUnknown: the user was removed in the meantime.
+            Forbidden: the user sees more than the caller.
+        """
+        address = address.strip()
+        if address and not MAIL.fullmatch(address):
+            raise AccountInvalid("A mail address is one such as anna@example.com.")
+        with transaction():
+            account = _get(by, who.name)
+            if address == (account.mail or ""):
+                return
+            store.set_mail(account.id, address or None)
+            audit.note(by, "user changed", f"user {account.name}", {"old mail": account.mail, "new mail": address})
 
     def set_password(self, name: str, password: str, *, temporary: bool = False, by: Principal = SYSTEM) -> Principal:
         """Change a user's password and end their sessions. A temporary password is valid for one sign-in.
@@ -140,6 +173,8 @@ class Accounts:
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
         with transaction():
             account = _get(by, name)
+            if account.oidc_issuer is not None:
+                raise AccountInvalid(f"{account.name} signs in at the identity provider, and has no password here.")
             account.password_version, account.password_expires_at = secrets.token_hex(16), expires
             store.set_password(account.id, hashed, expires, account.password_version)
             sessions.remove_of(account.id)
@@ -159,9 +194,39 @@ class Accounts:
             account = _get(by, name)
             _check_not_last(account.id, account.name)
             store.remove(account.id)
+            second_factors.replace_codes(account.id, [])
             sessions.remove_of(account.id)
             tokens.remove_of(account.id)
             audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
+
+    def deactivate(self, name: str, *, by: Principal = SYSTEM) -> None:
+        """Keep a user from signing in, end their sessions, and remove their API tokens.
+
+        Raises:
+            AccountInvalid: the user is the last admin, or deactivated already.
+            AccountUnknown: there is no such user.
+            Forbidden: the user sees more than the caller.
+        """
+        with transaction():
+            account = _get(by, name)
+            if account.deactivated_at is not None:
+                raise AccountInvalid(f"{account.name} is deactivated already.")
+            _check_not_last(account.id, account.name)
+            end_access(account.id, now())
+            audit.note(by, "user deactivated", f"user {account.name}")
+
+    def activate(self, name: str, *, by: Principal = SYSTEM) -> None:
+        """Let a deactivated user sign in again. Raise the errors of `deactivate`."""
+        with transaction():
+            account = _get(by, name)
+            if account.deactivated_at is None:
+                raise AccountInvalid(f"{account.name} is not deactivated.")
+            store.activate(account.id)
+            audit.note(by, "user activated", f"user {account.name}")
+
+    def is_way_back(self, key: int) -> bool:
+        """Return whether a user is the one local admin whose password is accepted with OIDC_ONLY, the oldest one."""
+        return self._only_oidc and store.oldest_admin() == key
 
     def everyone(self, *, by: Principal = SYSTEM) -> list[Principal]:
         """Return all users that the caller may change, by name."""
@@ -172,9 +237,17 @@ class Accounts:
         return store.exists()
 
     def _account(self, name: str, *, used: bool = False) -> Account | None:
-        """Return the user with that name if their password has neither expired nor been used up (unless `used`)."""
+        """Return the user with that name if their password has neither expired nor been used up (unless `used`).
+
+        Return None for a user without a password here, for one who is deactivated, and for one whose password is not
+        accepted.
+        """
         name = folded(name)
         account = store.by_name(name) if _storable(name) else None
+        if account is not None:
+            is_inactive = account.oidc_issuer is not None or account.deactivated_at is not None
+            if is_inactive or (self._only_oidc and not self.is_way_back(account.id)):
+                return None
         if account is None or account.password_expires_at is None:
             return account
         is_good = account.password_expires_at > now() or (used and account.password_expires_at == store.USED_UP)
@@ -184,8 +257,41 @@ class Accounts:
 def principal(account: Account) -> Principal:
     """Return the principal of an account."""
     customers = None if account.customers is None else tuple(account.customers)
-    temporary = account.password_expires_at is not None
-    return Principal(account.id, account.name, account.role, customers, account.password_version, temporary=temporary)
+    return Principal(
+        account.id,
+        account.name,
+        account.role,
+        customers,
+        account.password_version,
+        temporary=account.password_expires_at is not None,
+        is_external=account.oidc_issuer is not None,
+        is_active=account.deactivated_at is None,
+        has_second_factor=account.totp_salt is not None,
+    )
+
+
+def end_access(account: int, deactivated_at: int | None) -> None:
+    """End a user's sessions and remove their API tokens, inside a transaction."""
+    store.end_access(account, deactivated_at, secrets.token_hex(16))
+    sessions.remove_of(account)
+    tokens.remove_of(account)
+
+
+def owner(key: int, name: str) -> Principal:
+    """Return the user in whose name something of theirs acts, or raise Forbidden if they are gone or deactivated.
+
+    Args:
+        key: the id of the user, or of SYSTEM.
+        name: the user's name when they were last known.
+    """
+    if key == SYSTEM.id:
+        return SYSTEM
+    account = store.by_id(key)
+    if account is None:
+        raise Forbidden(f"Its owner, {name}, is no user any more.")
+    if account.deactivated_at is not None:
+        raise Forbidden(f"Its owner, {name}, is deactivated.")
+    return principal(account)
 
 
 def temporary_password() -> str:

@@ -57,6 +57,9 @@ class Principal:
     temporary: bool = False  # whether the user's password is temporary, i.e. valid for one sign-in
     scopes: tuple[str, ...] | None = None  # scopes of the API token, or None if the user did not use one
     token: str = ""  # name of the API token
+    is_external: bool = False  # whether the user signs in at the identity provider, and has no password
+    is_active: bool = True  # an inactive user cannot sign in
+    has_second_factor: bool = False
 
     @property
     def permissions(self) -> tuple[str, ...]:

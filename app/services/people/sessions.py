@@ -1,9 +1,9 @@
 """Sessions of signed-in users: which browser, and until when.
 
 A browser's cookie contains 256 random bits, and the database their SHA-256. The server can therefore end a session
-regardless of the browser. A session ends at sign-out, with a new password, or when a user ends it. It also expires
-after SESSION_IDLE_MINUTES without user activity, not counting pages that refresh themselves, and SESSION_DAYS after
-sign-in.
+regardless of the browser. A session ends at sign-out, with a new password, when a user ends it, or when the identity
+provider ends its own session. It also expires after SESSION_IDLE_MINUTES without user activity, not counting pages that
+refresh themselves, and SESSION_DAYS after sign-in.
 """
 
 from __future__ import annotations
@@ -39,6 +39,15 @@ class CurrentSession:
 
     id: int
     principal: Principal
+    id_token: str | None = None  # of the identity provider
+
+
+@dataclass(frozen=True)
+class ProviderSession:
+    """Session at the identity provider, in which a session here began: its id, if it has one, and the ID token."""
+
+    sid: str | None
+    id_token: str
 
 
 class Sessions:
@@ -48,8 +57,8 @@ class Sessions:
         self._idle_ms = settings.session_idle_minutes * MINUTE_MS
         self._most_ms = settings.session_days * DAY_MS
 
-    def begin(self, who: Principal, agent: str) -> str | None:
-        """Begin a session for a user with a verified password, and return the token for their browser.
+    def begin(self, who: Principal, agent: str, provider: ProviderSession | None = None) -> str | None:
+        """Begin a session for an authenticated user, and return the token for their browser.
 
         If the password is changed in the meantime, this session ends, too, because it belongs to the old password.
         Return None if a one-time password was used by another sign-in first. `agent` is the browser's User-Agent.
@@ -66,9 +75,11 @@ class Sessions:
                 seen_at=moment,
                 address=who.address,
                 agent=agent[:MAX_AGENT],
+                oidc_sid=provider.sid if provider else None,
+                id_token=provider.id_token if provider else None,
             )
             store.remove_oldest(who.id, MAX_SESSIONS)
-            audit.note(who, "signed in")
+            audit.note(who, "signed in", details={"at": "the identity provider"} if provider else None)
         return token
 
     def find(self, token: str, address: str, *, acts: bool = True) -> CurrentSession | None:
@@ -85,7 +96,7 @@ class Sessions:
                 store.note_seen(session.id, now())
             except StoreUnavailable as error:  # the next request will record it
                 log.warning("last act of a session not noted", reason=str(error))
-        return CurrentSession(session.id, replace(principal(account), address=address))
+        return CurrentSession(session.id, replace(principal(account), address=address), session.id_token)
 
     def of(self, account: int) -> list[Session]:
         """Return a user's sessions, the most recently used first."""

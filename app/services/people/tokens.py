@@ -76,108 +76,108 @@ class Token:
         return "active" if self.expires_at > now() else "expired"
 
 
-class Tokens:
-    """API tokens of all users."""
+def verify(text: str, address: str) -> Principal | None:
+    """Return the user of a token as far as the token permits, or None if it is unknown, expired or revoked."""
+    if not is_token(text):
+        return None
+    moment = now()
+    found = store.find(_digest(text), moment)
+    if found is None:
+        return None
+    row, account = found
+    if moment - (row.used_at or 0) >= MINUTE_MS:
+        try:
+            store.note_use(row.id, moment)
+        except StoreUnavailable as error:  # the next request will record it
+            log.warning("last use of an API token not noted", reason=str(error))
+    user = principal(account)
+    limits = _narrower(user.customers, row.customers)
+    return replace(user, customers=limits, address=address, temporary=False, scopes=tuple(row.scopes), token=row.name)
 
-    def verify(self, text: str, address: str) -> Principal | None:
-        """Return the user of a token as far as the token permits, or None if it is unknown, expired or revoked."""
-        if not is_token(text):
-            return None
-        moment = now()
-        found = store.find(_digest(text), moment)
-        if found is None:
-            return None
-        row, account = found
-        if moment - (row.used_at or 0) >= MINUTE_MS:
-            try:
-                store.note_use(row.id, moment)
-            except StoreUnavailable as error:  # the next request will record it
-                log.warning("last use of an API token not noted", reason=str(error))
-        user = principal(account)
-        limits = _narrower(user.customers, row.customers)
-        return replace(
-            user, customers=limits, address=address, temporary=False, scopes=tuple(row.scopes), token=row.name
-        )
 
-    def add(
-        self,
-        owner: Principal,
-        name: str,
-        scopes: Sequence[str],
-        customers: Sequence[str] = (),
-        days: int | str = DEFAULT_DAYS,
-        *,
-        by: Principal = SYSTEM,
-    ) -> tuple[Token, str]:
-        """Create a token. Return it with its text, which is not available again.
+def add(
+    owner: Principal,
+    name: str,
+    scopes: Sequence[str],
+    customers: Sequence[str] = (),
+    days: int | str = DEFAULT_DAYS,
+    *,
+    by: Principal = SYSTEM,
+) -> tuple[Token, str]:
+    """Create a token. Return it with its text, which is not available again.
 
-        Args:
-            owner: the user for whom it acts.
-            scopes: some of SCOPES.
-            customers: the customers that it is limited to; empty means those of the owner.
-            days: number of days until it expires, also as digits.
-            by: who creates it.
+    Args:
+        owner: the user for whom it acts.
+        scopes: some of SCOPES.
+        customers: the customers that it is limited to; empty means those of the owner.
+        days: number of days until it expires, also as digits.
+        by: who creates it.
 
-        Raises:
-            InputInvalid: a value is invalid, the owner's role does not permit a scope, the owner does not see a
-                customer, the owner has an active token of that name, or too many.
-            Forbidden: the owner sees more than the creator.
-        """
-        if not by.covers(owner.customers):
-            raise Forbidden("This user sees more customers than you do.")
-        name, customers = name.strip(), list(dict.fromkeys(customers))
-        loaded = load(TokenSchema(), {"name": name, "customers": customers, "days": days}, "The token")
-        scopes = _check_scopes(owner, scopes)
-        if customers and not owner.covers(customers):
-            seen = ", ".join(map(shown, (owner.customers or ())[:NAMED])) or "none"
-            raise _invalid("customers", f"customers must be some of those that {owner.name} sees: {seen}.")
-        text, moment = _new_text(), now()
-        expires_at = moment + loaded["days"] * DAY_MS
-        hint = text[:HINT_CHARACTERS]
-        with transaction():
-            if sum(token.state == "active" for token in self.of(owner)) >= MAX_TOKENS:
-                raise _invalid("name", f"{owner.name} has {MAX_TOKENS} active tokens. Revoke one first.")
-            made = store.add(owner.id, name, _digest(text), hint, scopes, customers or None, moment, expires_at)
-            if made is None:
-                raise _invalid("name", f"name is {shown(name)}, and an unrevoked token has that name.")
-            details = {"user": owner.name, "begins with": hint, "scopes": scopes, "days": loaded["days"]}
-            audit.note(by, "token added", f"token {name}", details | {"customers": customers or None})
-        return _token(made, owner), text
+    Raises:
+        InputInvalid: a value is invalid, the owner's role does not permit a scope, the owner does not see a
+            customer, the owner has an active token of that name, or too many.
+        Forbidden: the owner sees more than the creator.
+    """
+    if not by.covers(owner.customers):
+        raise Forbidden("This user sees more customers than you do.")
+    name, customers = name.strip(), list(dict.fromkeys(customers))
+    loaded = load(TokenSchema(), {"name": name, "customers": customers, "days": days}, "The token")
+    scopes = _check_scopes(owner, scopes)
+    if customers and not owner.covers(customers):
+        seen = ", ".join(map(shown, (owner.customers or ())[:NAMED])) or "none"
+        raise _invalid("customers", f"customers must be some of those that {owner.name} sees: {seen}.")
+    text, moment = _new_text(), now()
+    expires_at = moment + loaded["days"] * DAY_MS
+    hint = text[:HINT_CHARACTERS]
+    with transaction():
+        if sum(token.state == "active" for token in of(owner)) >= MAX_TOKENS:
+            raise _invalid("name", f"{owner.name} has {MAX_TOKENS} active tokens. Revoke one first.")
+        made = store.add(owner.id, name, _digest(text), hint, scopes, customers or None, moment, expires_at)
+        if made is None:
+            raise _invalid("name", f"name is {shown(name)}, and an unrevoked token has that name.")
+        details = {"user": owner.name, "begins with": hint, "scopes": scopes, "days": loaded["days"]}
+        audit.note(by, "token added", f"token {name}", details | {"customers": customers or None})
+    return _token(made, owner), text
 
-    def of(self, owner: Principal) -> list[Token]:
-        """Return a user's tokens: those that are not revoked by name, then the revoked ones."""
-        return [_token(row, owner) for row, _ in store.every(owner.id)]
 
-    def all(self, *, by: Principal = SYSTEM) -> list[Token]:
-        """Return the tokens of all users that the caller may change, in the order of `of`."""
-        found = [_token(row, principal(account)) for row, account in store.every(None)]
-        return [token for token in found if by.covers(token.owner.customers)]
+def of(owner: Principal) -> list[Token]:
+    """Return a user's tokens: those that are not revoked by name, then the revoked ones."""
+    return [_token(row, owner) for row, _ in store.every(owner.id)]
 
-    def get(self, key: int, *, by: Principal) -> Token:
-        """Return a token that is not revoked.
 
-        Raises:
-            TokenUnknown: there is no such token, it is revoked, or the caller may not see it.
-        """
-        found = store.by_id(key)
-        if found is not None:
-            token = _token(found[0], principal(found[1]))
-            may_see = by.id == token.owner.id or (by.may("users") and by.covers(token.owner.customers))
-            if token.revoked_at is None and may_see:
-                return token
-        raise TokenUnknown("There is no such token, or it is revoked already.")
+def every(*, by: Principal = SYSTEM) -> list[Token]:
+    """Return the tokens of all users that the caller may change, in the order of `of`."""
+    found = [_token(row, principal(account)) for row, account in store.every(None)]
+    return [token for token in found if by.covers(token.owner.customers)]
 
-    def revoke(self, token: Token, *, by: Principal = SYSTEM) -> None:
-        """Revoke a token, at once in all processes. Raise TokenUnknown if it is revoked."""
-        with transaction():
-            if not store.revoke(token.id, now()):
-                raise TokenUnknown(f"The token {token.name} is revoked already.")
-            details = {"user": token.owner.name, "begins with": token.hint}
-            audit.note(by, "token revoked", f"token {token.name}", details)
 
-    def purge(self) -> None:
-        """Remove tokens that expired or were revoked KEPT_DAYS ago."""
-        store.purge(server_time() - KEPT_DAYS * DAY_MS)
+def get(key: int, *, by: Principal) -> Token:
+    """Return a token that is not revoked.
+
+    Raises:
+        TokenUnknown: there is no such token, it is revoked, or the caller may not see it.
+    """
+    found = store.by_id(key)
+    if found is not None:
+        token = _token(found[0], principal(found[1]))
+        may_see = by.id == token.owner.id or (by.may("users") and by.covers(token.owner.customers))
+        if token.revoked_at is None and may_see:
+            return token
+    raise TokenUnknown("There is no such token, or it is revoked already.")
+
+
+def revoke(token: Token, *, by: Principal = SYSTEM) -> None:
+    """Revoke a token, at once in all processes. Raise TokenUnknown if it is revoked."""
+    with transaction():
+        if not store.revoke(token.id, now()):
+            raise TokenUnknown(f"The token {token.name} is revoked already.")
+        details = {"user": token.owner.name, "begins with": token.hint}
+        audit.note(by, "token revoked", f"token {token.name}", details)
+
+
+def purge() -> None:
+    """Remove tokens that expired or were revoked KEPT_DAYS ago."""
+    store.purge(server_time() - KEPT_DAYS * DAY_MS)
 
 
 def is_token(text: str) -> bool:

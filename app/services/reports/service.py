@@ -180,13 +180,25 @@ class Reports:
         """Return the column names of a report's file."""
         return format_of(report.output).columns(Layout.from_json(report.layout), report.width)
 
-    def get(self, who: Principal, name: str) -> Report:
-        """Return a report by its source. Raise ReportUnknown if it does not exist, or the caller may not see it."""
+    def get(self, who: Principal, name: str, *, to_read: bool = False) -> Report:
+        """Return a report by its source. Raise ReportUnknown if it does not exist, or the caller may not see it.
+
+        Args:
+            to_read: the caller only reads it, as the recipients of its recurring report may.
+        """
         report = _by_source(name)
-        is_visible = report and who.sees(report.customer) and (report.account == who.id or who.sees_all_reports)
+        is_visible = (
+            report
+            and who.sees(report.customer)
+            and (self.may_change(who, report) or (to_read and store.is_recipient(report, who.id)))
+        )
         if report is None or not is_visible:
             raise ReportUnknown(f"There is no report {name[:60]}, or it is not yours.")
         return report
+
+    def may_change(self, who: Principal, report: Report) -> bool:
+        """Return whether a user who sees a report's customer may change the report."""
+        return report.account == who.id or who.sees_all_reports
 
     def page(self, who: Principal, *, status: str | None, limit: int, after: int | None) -> Page:
         """Return a page of the reports that the caller started, newest first."""

@@ -1,1 +1,1 @@
-"""Recurring reports and the webhooks that deliver them."""
+"""Recurring reports."""

@@ -18,14 +18,12 @@ import structlog
 
 from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown, StoreUnavailable
 from app.services.catalog.lookup import NOT_KNOWN
-from app.services.people import audit
-from app.services.people.accounts import principal
+from app.services.people import accounts, audit
 from app.services.people.principal import SYSTEM, Principal
 from app.services.reports.service import Reports
 from app.services.schedules.recurrence import Recurrence
 from app.store.database import transaction
 from app.store.models import Report, Schedule
-from app.store.people import accounts
 from app.store.schedules import schedules as store
 from app.support.clock import SKEW_MS, now
 
@@ -154,12 +152,7 @@ def recurrence(schedule: Schedule) -> Recurrence:
 
 def owner(schedule: Schedule) -> Principal:
     """Return the user as whom a schedule's reports are started, or raise Forbidden if the user is gone."""
-    if schedule.owner == SYSTEM.id:
-        return SYSTEM
-    account = accounts.by_id(schedule.owner)
-    if account is None:
-        raise Forbidden(f"Its owner, {schedule.owner_name}, is no user any more.")
-    return principal(account)
+    return accounts.owner(schedule.owner, schedule.owner_name)
 
 
 def without_suggestions(error: InputInvalid) -> InputInvalid:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import orjson
 
 from app.store.database import database
+from app.store.events import daily_counts
 from app.store.models import Counted
 from app.store.queries import execute
 from app.store.step_size import Pace, pause
@@ -58,7 +59,8 @@ ADD_STEP = """
 # because every writer of counts first locks the row of `counted`.
 ADD_WHOLE = """
     WITH slice AS MATERIALIZED ({groups}), noted AS ({note_seen}), moved AS (
-        UPDATE counted SET up_to = {end:d}, total = total + (SELECT coalesce(sum(number), 0) FROM slice))
+        UPDATE counted SET up_to = {end:d}, total = total + (SELECT coalesce(sum(number), 0) FROM slice)
+    ), days AS ({add_days})
     MERGE INTO hourly_count AS h USING slice AS s
         ON h.customer = s.customer AND h.product = s.product AND h.type = s.type AND h.hour = s.hour
     WHEN MATCHED THEN UPDATE SET
@@ -68,7 +70,7 @@ ADD_WHOLE = """
 
 # Subtracts `fewer`, the numbers of erased events by type and hour of one customer's product. The counts are searched
 # once. Their rows stay in place meanwhile, because every writer of counts first locks the row of `counted`.
-SUBTRACT_WHOLE = """
+SUBTRACT_WHOLE = f"""
     matched AS MATERIALIZED (
         SELECT h.ctid AS place, h.number - fewer.number AS remaining FROM hourly_count AS h JOIN fewer
             ON h.type = fewer.type AND h.hour = fewer.hour WHERE h.customer = %s AND h.product = %s
@@ -76,7 +78,8 @@ SUBTRACT_WHOLE = """
         UPDATE hourly_count SET number = remaining FROM matched WHERE hourly_count.ctid = place AND remaining > 0
     ), removed AS (
         DELETE FROM hourly_count USING matched WHERE hourly_count.ctid = place AND remaining <= 0
-    ), noted AS (UPDATE counted SET erased = erased + (SELECT coalesce(sum(number), 0) FROM fewer))"""
+    ), {daily_counts.SUBTRACT_WHOLE},
+    noted AS (UPDATE counted SET erased = erased + (SELECT coalesce(sum(number), 0) FROM fewer))"""
 # With a limit, SQLite reads the numbers once instead of once per count of the customer's product.
 FEWER = """
     WITH fewer (type, hour, number) AS (
@@ -95,7 +98,7 @@ class Slice:
     """Range of events to count: ids above `begin`, up to and including `end`.
 
     Attributes:
-        done: how many groups of the slice are already in the counts.
+        done: how many groups of the slice are already in the counts: first those by hour, then those by day.
     """
 
     begin: int
@@ -129,6 +132,7 @@ def subtract(customer: str | None, product: str | None, chosen: str, keys: objec
         hours = [hour for _, hour, _ in fewer]
         database.execute_sql(LOWER, values)
         database.execute_sql(REMOVE, (*values, min(hours), max(hours)))
+        daily_counts.subtract(product, fewer)
 
 
 def hold() -> None:
@@ -143,21 +147,24 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
     with database.many_rows():
         if database.fetch_int("SELECT up_to FROM counted FOR UPDATE") != slice_.begin:
             return False
-        database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, end=slice_.end))
+        days = daily_counts.ADD.format(rows=daily_counts.SUMS.format(groups="slice"))
+        database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, add_days=days, end=slice_.end))
     if slice_.end - slice_.begin >= WHOLE.size // 2:  # the time of a small slice does not predict that of a large one
         WHOLE.note(time.monotonic() - began)
     return True
 
 
 def _add_in_steps(slice_: Slice, groups: str) -> bool:
-    database.execute_sql("DROP TABLE IF EXISTS temp.slice")
-    database.execute_sql(f"CREATE TEMP TABLE slice AS {groups}")
-    number, done = database.fetch_int("SELECT count(*) FROM temp.slice"), slice_.done
+    for table, rows in (("slice", groups), ("slice_day", daily_counts.SUMS.format(groups="temp.slice"))):
+        database.execute_sql(f"DROP TABLE IF EXISTS temp.{table}")
+        database.execute_sql(f"CREATE TEMP TABLE {table} AS {rows}")
+    hours, days = (database.fetch_int(f"SELECT count(*) FROM temp.{table}") for table in ("slice", "slice_day"))
+    number, done = hours + days, slice_.done
     try:
         with database.without_checkpoints():
             while True:
                 began, to = time.monotonic(), min(done + STEP.size, number)
-                if not _step(slice_, done, to, is_last=to >= number):
+                if not _step(slice_, done, to, hours, is_last=to >= number):
                     return False
                 database.checkpoint()
                 if to >= number:
@@ -166,10 +173,15 @@ def _add_in_steps(slice_: Slice, groups: str) -> bool:
                 pause(began)
     finally:
         database.execute_sql("DROP TABLE temp.slice")
+        database.execute_sql("DROP TABLE temp.slice_day")
 
 
-def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:
-    """Count some groups, or return False if another process has counted them."""
+def _step(slice_: Slice, done: int, to: int, hours: int, *, is_last: bool) -> bool:
+    """Count some groups, or return False if another process has counted them.
+
+    Args:
+        hours: the number of groups by hour. The groups by day follow them.
+    """
     groups = STEP_GROUPS.format(done=done, to=to)
     note = NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3")
     place = (slice_.end, 0, None) if is_last else (slice_.begin, to, slice_.end)
@@ -182,6 +194,11 @@ def _step(slice_: Slice, done: int, to: int, *, is_last: bool) -> bool:
         )
         if moved.rowcount != 1:
             return False
-        database.execute_sql(ADD_STEP.format(groups=groups))
-        database.execute_sql(note)
+        if done < hours:
+            database.execute_sql(ADD_STEP.format(groups=groups))
+            database.execute_sql(note)
+        if to > hours:
+            within = f"rowid > {done - hours:d} AND rowid <= {to - hours:d}"
+            rows = f"SELECT * FROM temp.slice_day WHERE {within}"
+            database.execute_sql(daily_counts.ADD.format(rows=rows))
     return True

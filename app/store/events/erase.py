@@ -104,7 +104,7 @@ def _erase_whole(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
         database.erase_alone()
         count_slices.hold()
         with pace.step():
-            found = database.execute_sql(query, [*values, doomed.customer, doomed.product]).fetchall()
+            found = database.execute_sql(query, [*values, doomed.customer, doomed.product, doomed.product]).fetchall()
     return (found[0][0], found[0][1:]) if found else (0, doomed.before or START)
 
 

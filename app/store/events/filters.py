@@ -62,6 +62,11 @@ class EventFilter:
         """Return the SQL of the scan order."""
         return "timestamp, id" if self.forward else "timestamp DESC, id DESC"
 
+    @property
+    def of_all_customers(self) -> bool:
+        """Return whether it does not depend on the customer."""
+        return self.customer is None and self.customers is None
+
     def codes(self) -> EventFilter:
         """Return the filter without its limits of time and position, for tables that have only the codes."""
         return EventFilter(self.customer, self.product, self.types, customers=self.customers)

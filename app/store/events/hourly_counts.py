@@ -4,18 +4,19 @@ The scheduler counts the events committed since the last run, so that recording 
 Events after `watermark` are not in the counts yet, except for a part of the slice being counted (`count_slices`).
 
 The only index on the counts starts with the codes. Queries without all codes therefore select the counts of observed
-codes, which all counts have (`_of_known`).
+codes, which all counts have (`_of_known`). Queries of all customers read the daily counts (`daily_counts`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from peewee import SQL, Case, Expression, ModelSelect, Tuple, fn
 
 from app.store.database import database
-from app.store.events import count_slices
+from app.store.events import count_slices, daily_counts
 from app.store.events.count_slices import Slice
 from app.store.events.filters import Condition, EventFilter
 from app.store.models import Counted, Event, HourlyCount, ObservedCode
@@ -31,6 +32,8 @@ USED = {
     "products": (HourlyCount.product,),
     "types": (HourlyCount.product, HourlyCount.type),
 }
+
+OLDEST = EventFilter(before=(-(2**63), 0))  # scans from the oldest event
 
 Customers = Sequence[str] | None  # customers visible to the user; None means all
 Query: TypeAlias = "ModelSelect[HourlyCount]"
@@ -150,6 +153,8 @@ def by_step(customers: Customers, begin: int, end: int, step: int, split: str) -
     Args:
         split: `product` or `type`, which determines the codes.
     """
+    if customers is None:
+        return daily_counts.by_step(begin, end, step, split)
     query = HourlyCount.select(HourlyCount.hour / step * step, SPLITS[split], fn.sum(HourlyCount.number))
     found = fetch(_of_hours(query, customers, begin, end).group_by(SQL("1"), SQL("2")))
     return [(time, code, int(number)) for time, code, number in found]
@@ -157,6 +162,8 @@ def by_step(customers: Customers, begin: int, end: int, step: int, split: str) -
 
 def most_active(customers: Customers, begin: int, end: int, limit: int) -> list[tuple[str, str, int]]:
     """Return the types with the most events in the hours from `begin` to before `end`, as (product, type, number)."""
+    if customers is None:
+        return sorted(daily_counts.by_type(begin, end), key=lambda row: (-row[2], row[:2]))[:limit]
     columns = (HourlyCount.product, HourlyCount.type)
     query = _of_hours(HourlyCount.select(*columns, fn.sum(HourlyCount.number)), customers, begin, end)
     found = fetch(query.group_by(*columns).order_by(SQL("3 DESC"), *columns).limit(limit))
@@ -165,6 +172,8 @@ def most_active(customers: Customers, begin: int, end: int, limit: int) -> list[
 
 def total(customers: Customers, begin: int, end: int) -> int:
     """Return the number of events in the hours from `begin` to before `end`."""
+    if customers is None:
+        return daily_counts.total(EventFilter(), begin, end)
     return fetch_int(_of_hours(HourlyCount.select(fn.sum(HourlyCount.number)), customers, begin, end))
 
 
@@ -192,21 +201,29 @@ def estimate_matching(wanted: EventFilter, now: int) -> int:
     Args:
         now: current time in milliseconds. The events of the current hour are spread over its elapsed part only.
     """
-    shares: dict[int, float] = {}
-    for hour in {time // HOUR_MS * HOUR_MS for time in (wanted.start, wanted.end) if time is not None}:
+    first, last = (None if time is None else time // HOUR_MS * HOUR_MS for time in (wanted.start, wanted.end))
+    number: float = _number(wanted, None if first is None else first + HOUR_MS, last)
+    for hour in {hour for hour in (first, last) if hour is not None}:
         limit = now + 1 if now // HOUR_MS * HOUR_MS == hour else hour + HOUR_MS
         begin = hour if wanted.start is None else max(hour, wanted.start)
         end = limit if wanted.end is None else min(limit, wanted.end + 1)
-        shares[hour] = max(0, end - begin) / (limit - hour)
-    edge = Case(HourlyCount.hour, [(hour, hour) for hour in shares], -1) if shares else SQL("-1")
-    query = HourlyCount.select(edge, fn.sum(HourlyCount.number)).where(_of_known(wanted.customers))
+        if begin < end:
+            number += _number(wanted, hour, hour + HOUR_MS) * (end - begin) / (limit - hour)
+    return round(number)
+
+
+def _number(wanted: EventFilter, begin: int | None, end: int | None) -> int:
+    """Return the number of events with the filter's codes in the hours from `begin` to before `end`."""
+    if begin is not None and end is not None and begin >= end:
+        return 0
+    if wanted.of_all_customers:
+        return daily_counts.total(wanted, begin, end)
+    query = HourlyCount.select(fn.sum(HourlyCount.number)).where(_of_known(wanted.customers))
     query = equal(query, (HourlyCount.customer, wanted.customer), (HourlyCount.product, wanted.product))
     query = among(query, HourlyCount.type, wanted.types or None)
-    if wanted.start is not None:
-        query = query.where(HourlyCount.hour >= wanted.start // HOUR_MS * HOUR_MS)
-    if wanted.end is not None:
-        query = query.where(HourlyCount.hour <= wanted.end)
-    return round(sum(int(number) * shares.get(hour, 1.0) for hour, number in fetch(query.group_by(SQL("1")))))
+    if begin is not None:
+        query = query.where(HourlyCount.hour >= begin)
+    return fetch_int(query if end is None else query.where(HourlyCount.hour < end))
 
 
 def lately(
@@ -220,11 +237,24 @@ def lately(
     """
     columns = USED[kind]
     hour = moment - moment % HOUR_MS
-    last = Case(None, [(HourlyCount.hour >= (moment - DAY_MS) // HOUR_MS * HOUR_MS, HourlyCount.number)], 0)
+    if customers is None and kind != "customers":
+        width = len(columns)
+        day, period = (_lately(hour - length * DAY_MS, width, codes) for length in (1, days))
+        return {key: (day[key], number) for key, number in period.items()}
+    last = Case(None, [(HourlyCount.hour >= hour - DAY_MS, HourlyCount.number)], 0)
     query = HourlyCount.select(*columns, fn.sum(last), fn.sum(HourlyCount.number))
     found = _of_known(customers, getattr(ObservedCode, columns[-1].name).in_(codes))
     query = query.where(HourlyCount.hour >= hour - days * DAY_MS, found).group_by(*columns)
     return {row[:-2]: (int(row[-2]), int(row[-1])) for row in fetch(query)}
+
+
+def _lately(since: int, width: int, codes: Sequence[str]) -> Counter[tuple[str, ...]]:
+    """Return the number of all customers' events since an hour, by product, or by product and type if `width` is 2."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for *key, number in daily_counts.by_type(since, None):
+        if key[width - 1] in codes:
+            found[tuple(key[:width])] += number
+    return found
 
 
 def by_day(code: tuple[str | None, str | None, str | None], since: int, customers: Customers = None) -> dict[int, int]:
@@ -232,7 +262,12 @@ def by_day(code: tuple[str | None, str | None, str | None], since: int, customer
 
     Args:
         code: customer, product and type; None means any.
+        since: the first millisecond of the first day.
     """
+    customer, product, kind = code
+    wanted = EventFilter(customer, product, () if kind is None else (kind,), customers=customers)
+    if wanted.of_all_customers:
+        return daily_counts.by_day(wanted, since)
     columns = (ObservedCode.customer, ObservedCode.product, ObservedCode.type)
     known = [column == wanted for column, wanted in zip(columns, code, strict=True) if wanted is not None]
     query = HourlyCount.select(HourlyCount.hour / DAY_MS * DAY_MS, fn.sum(HourlyCount.number))  # whole numbers
@@ -242,6 +277,8 @@ def by_day(code: tuple[str | None, str | None, str | None], since: int, customer
 
 def oldest_hour(customers: Customers) -> int | None:
     """Return the first hour that has events."""
+    if customers is None:
+        return next((hour for hour, _ in daily_counts.hours(OLDEST, None, None, 1)), None)
     same = (HourlyCount.customer == ObservedCode.customer) & (HourlyCount.product == ObservedCode.product)
     first = HourlyCount.select(fn.min(HourlyCount.hour)).where(same, HourlyCount.type == ObservedCode.type)
     hour: int | None = among(ObservedCode.select(fn.min(first)), ObservedCode.customer, customers).scalar()
@@ -250,6 +287,8 @@ def oldest_hour(customers: Customers) -> int | None:
 
 def number_before(moment: int, customers: Customers) -> int:
     """Return the number of events older than a time, without those of the hour that contains it."""
+    if customers is None:
+        return daily_counts.total(EventFilter(), None, moment // HOUR_MS * HOUR_MS)
     query = HourlyCount.select(fn.sum(HourlyCount.number)).where(HourlyCount.hour <= moment - HOUR_MS)
     return fetch_int(among(query, HourlyCount.customer, customers))
 
@@ -277,6 +316,11 @@ def hours_of_many(wanted: EventFilter) -> list[HourBucket]:
     """Return the first hours in scan order that have matching events."""
     if wanted.first is not None and wanted.last is not None and wanted.first > wanted.last:
         return []
+    if wanted.of_all_customers:
+        begin = None if wanted.first is None else wanted.first // HOUR_MS * HOUR_MS
+        end = None if wanted.last is None else wanted.last + 1
+        hours = daily_counts.hours(wanted, begin, end, HOURS)
+        return [HourBucket(hour, number, hour, hour + HOUR_MS - 1) for hour, number in hours]
     which, order = ("min", "hour") if wanted.forward else ("max", "hour DESC")
     # The first hour is found per code, because the only index starts with codes.
     same = " AND ".join(f"hourly_count.{name} = observed_code.{name}" for name in ("customer", "product", "type"))

@@ -35,11 +35,12 @@ def up(migrator: object, db: Backend) -> None:
     """Create the tables, their indexes, and the rows that must exist."""
     types = SQLITE if isinstance(db, SqliteDatabase) else POSTGRESQL
     for statement in STATEMENTS:
-        db.execute_sql(statement.format(**types))
+        db.execute_sql(statement.format(**types, hours=HOURS.format(**types)))
     if types is POSTGRESQL:  # erased events may occupy a twentieth of the table instead of a fifth
         db.execute_sql("ALTER TABLE event SET (autovacuum_vacuum_scale_factor = 0.05)")
 
 
+HOURS = ", ".join(f"hour_{number} {{big}} NOT NULL" for number in range(24))
 STATEMENTS = (
     # Events
     """CREATE TABLE event (
@@ -58,6 +59,10 @@ STATEMENTS = (
         customer TEXT NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, hour {big} NOT NULL, number {big} NOT NULL,
         first_at {big} NOT NULL DEFAULT 0, last_at {big} NOT NULL DEFAULT 0,
         PRIMARY KEY (customer, product, type, hour)) {in_key_order}""",
+    # The sums of hourly counts over all customers, with the numbers of a day's 24 hours.
+    """CREATE TABLE daily_count (
+        day {big} NOT NULL, product TEXT NOT NULL, type TEXT NOT NULL, number {big} NOT NULL, {hours},
+        PRIMARY KEY (day, product, type)) {in_key_order}""",
     """CREATE TABLE counted (
         id INTEGER NOT NULL PRIMARY KEY, up_to {big} NOT NULL, total {big} NOT NULL DEFAULT 0,
         erased {big} NOT NULL DEFAULT 0, slice_end {big}, slice_groups {big} NOT NULL DEFAULT 0)""",

@@ -1,9 +1,11 @@
-"""Comparison of the hourly counts with the events that they count, in one snapshot."""
+"""Comparison of the hourly counts with the events that they count, and of the daily counts with them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from app.store.events import daily_counts
+from app.store.events.daily_counts import COLUMNS, NAMES
 from app.store.operations.transfer import Source
 from app.support.clock import HOUR_MS
 
@@ -20,6 +22,13 @@ HOURS = f"""
             WHERE id > {{up_to:d}} AND id <= {{slice_end:d}}
             GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT {{groups:d}}) AS slice) AS hours
     GROUP BY 1, 2, 3, 4 HAVING sum(counted) <> sum(found) ORDER BY 1, 2, 3, 4"""
+DAYS = f"""
+    SELECT day, product, type FROM (
+        SELECT day, product, type, {NAMES} FROM daily_count
+        UNION ALL
+        SELECT day, product, type, {", ".join(f"-{name}" for name in COLUMNS)}
+            FROM ({daily_counts.SUMS.format(groups="hourly_count")}) AS sums) AS days
+    GROUP BY 1, 2, 3 HAVING {" OR ".join(f"sum({name}) <> 0" for name in COLUMNS)} ORDER BY 1, 2, 3"""
 FILES = """
     SELECT job, file, bytes, sha256, output FROM report
     WHERE status = 'COMPLETE' AND NOT removed AND file IS NOT NULL ORDER BY id"""
@@ -34,6 +43,14 @@ class Hour(NamedTuple):
     hour: int
     counted: int
     found: int
+
+
+class Day(NamedTuple):
+    """Day whose daily count differs from the sum of its hourly counts."""
+
+    day: int
+    product: str
+    type: str
 
 
 class ReportFile(NamedTuple):
@@ -55,6 +72,16 @@ def differing_hours(source: Source) -> list[Hour]:
         Hour(str(customer), str(product), str(kind), int(str(hour)), int(str(counted)), int(str(found)))
         for customer, product, kind, hour, counted, found in source.fetch(query)
     ]
+
+
+def differing_days(source: Source) -> list[Day]:
+    """Return the daily counts that differ from the sums of the hourly counts.
+
+    They are not compared while a slice is counted on SQLite, because they follow the hourly counts.
+    """
+    if source.fetch("SELECT 1 FROM counted WHERE slice_end IS NOT NULL"):
+        return []
+    return [Day(int(str(day)), str(product), str(kind)) for day, product, kind in source.fetch(DAYS)]
 
 
 def report_files(source: Source) -> list[ReportFile]:

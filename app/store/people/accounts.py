@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import IntegrityError
+from peewee import Expression, IntegrityError
 
 from app.store.database import database
 from app.store.models import Account
@@ -32,12 +32,20 @@ def exists() -> bool:
 
 
 def lock_admins() -> dict[int, list[str] | None]:
-    """Return the customers of each admin by id (None means all), and lock the admins until the transaction ends.
+    """Return the customers of each active local admin by id (None means all), and lock them until the transaction ends.
 
-    The update changes nothing but locks the rows, so that a concurrent caller waits and then sees the result.
+    An identity provider decides on its own who its admins are, so they do not count. The update changes nothing but
+    locks the rows, so that a concurrent caller waits and then sees the result.
     """
-    execute(Account.update(role="admin").where(Account.role == "admin"))
-    return dict(fetch(Account.select(Account.id, Account.customers).where(Account.role == "admin")))
+    execute(Account.update(role="admin").where(_active_local_admin()))
+    return dict(fetch(Account.select(Account.id, Account.customers).where(_active_local_admin())))
+
+
+def oldest_admin() -> int | None:
+    """Return the id of the first of the active local admins who see all customers."""
+    query = Account.select(Account.id, Account.customers).where(_active_local_admin())
+    admins = fetch(query.order_by(Account.id))
+    return next((key for key, customers in admins if customers is None), None)
 
 
 def add(
@@ -70,11 +78,28 @@ def set_password(key: int, password: str, password_expires_at: int | None, passw
     return execute(Account.update(**values).where(Account.id == key)) == 1
 
 
+def set_mail(key: int, mail: str | None) -> None:
+    execute(Account.update(mail=mail).where(Account.id == key))
+
+
 def use_up_password(key: int, password_version: str) -> bool:
     """Expire a one-time password, or return False if another sign-in used it first or it was changed."""
     unused = (Account.password_version == password_version) & (Account.password_expires_at > USED_UP)
     return execute(Account.update(password_expires_at=USED_UP).where(Account.id == key, unused)) == 1
 
 
+def end_access(key: int, deactivated_at: int | None, password_version: str) -> None:
+    """End a user's sessions, and deactivate them if `deactivated_at` is set."""
+    execute(Account.update(deactivated_at=deactivated_at, password_version=password_version).where(Account.id == key))
+
+
+def activate(key: int) -> None:
+    execute(Account.update(deactivated_at=None).where(Account.id == key))
+
+
 def remove(key: int) -> bool:
     return execute(Account.delete().where(Account.id == key)) == 1
+
+
+def _active_local_admin() -> Expression:
+    return (Account.role == "admin") & Account.oidc_issuer.is_null() & Account.deactivated_at.is_null()

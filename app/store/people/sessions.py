@@ -1,6 +1,6 @@
 """Queries about sessions.
 
-A session is valid only while its password version is that of its user, which each new password changes.
+A session is valid only while its user is active and has its password version, which each new password changes.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def purge(limits: Limits) -> int:
 
 def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:
     mine = (Account.id == Session.account) & (Account.password_version == Session.password_version)
+    mine &= Account.deactivated_at.is_null()
     query = Session.select(Session, Account).join(Account, on=mine, attr="user")
     query = query.where(Session.seen_at > limits.seen_after, Session.created_at > limits.created_after, *conditions)
     return [(session, session.user) for session in query]

@@ -14,8 +14,9 @@ from app.store.queries import execute
 
 
 def find(digest: str, now: int) -> tuple[ApiToken, Account] | None:
-    """Return the valid token with a digest, and its user."""
+    """Return the valid token with a digest, and its active user."""
     valid = (ApiToken.digest == digest) & ApiToken.revoked_at.is_null() & (ApiToken.expires_at > now)
+    valid &= Account.deactivated_at.is_null()
     return next(iter(_with_users(valid)), None)
 
 

@@ -15,7 +15,7 @@ from peewee import SQL, Case, Select, fn
 
 from app.store import queries
 from app.store.database import database, server_time
-from app.store.models import Report
+from app.store.models import Report, ScheduleRecipient
 from app.store.models import ReportAttempt as Attempt
 from app.store.models import ReportPart as Part
 from app.store.queries import among, equal, execute, fetch, fetch_column, fetch_int
@@ -375,3 +375,9 @@ def end_attempts(job: str, outcome: str, now: int, reason: str | None = None) ->
 
 def attempts(job: str) -> list[Attempt]:
     return list(Attempt.select().where(Attempt.job == job).order_by(Attempt.id))
+
+
+def is_recipient(report: Report, account: int) -> bool:
+    """Return whether a user gets mail about the reports of a report's schedule."""
+    is_one = (ScheduleRecipient.schedule == report.schedule) & (ScheduleRecipient.account == account)
+    return bool(ScheduleRecipient.select().where(is_one, ScheduleRecipient.removed_at.is_null()).exists())

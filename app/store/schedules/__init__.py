@@ -1,1 +1,1 @@
-"""Schedules and webhook deliveries in the database."""
+"""Recurring reports in the database."""

@@ -8,7 +8,7 @@ from peewee import Case, IntegrityError, ModelSelect
 
 from app.store import queries
 from app.store.database import transaction
-from app.store.models import Delivery, DeliveryTry, Report, Schedule
+from app.store.models import Delivery, DeliveryTry, Report, Schedule, ScheduleRecipient, ScheduleWebhook
 from app.store.queries import among, equal, execute
 
 
@@ -53,6 +53,8 @@ def remove(key: int) -> bool:
     """Remove a recurring report with its webhook deliveries but not its reports, and return whether it existed."""
     deliveries = Delivery.select(Delivery.id).where(Delivery.schedule == key)
     with transaction():
+        execute(ScheduleRecipient.delete().where(ScheduleRecipient.schedule == key))
+        execute(ScheduleWebhook.delete().where(ScheduleWebhook.schedule == key))
         execute(DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)))
         execute(Delivery.delete().where(Delivery.schedule == key))
         return execute(Schedule.delete().where(Schedule.id == key)) == 1

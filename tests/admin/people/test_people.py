@@ -7,6 +7,7 @@ import re
 import pytest
 
 from app.store.models import Account, AuditEntry, Session
+from app.store.people import oidc
 from app.support.clock import now
 from tests.admin.conftest import Visitor, key
 from tests.conftest import PASSWORD
@@ -277,3 +278,35 @@ def test_a_user_removed_by_another_admin_meanwhile_is_not_found(boss, anna, serv
     services.accounts.remove("anna")
     answer = boss.send(f"/admin/people/{anna_account.id}{act}", {"role": "analyst"}, form="/admin/me")
     assert answer.status_code == (302 if act == "/sessions/end" else 404)
+
+
+def test_a_deactivated_user_is_signed_out_and_stays_out_until_activated(app, boss, olga):
+    person = f"/admin/people/{key('olga')}"
+    page = boss.read(f"{person}/deactivate")
+    assert "Deactivate olga?" in page
+    assert olga.get("/admin/").status_code == 200, "nothing happened yet"
+    assert boss.send(f"{person}/deactivate", {}).headers["Location"] == person
+    assert "Deactivated: cannot sign in." in boss.read(person)
+    assert "Deactivated" in boss.read("/admin/people")
+    assert olga.get("/admin/").status_code == 302
+    assert olga.send("/admin/sign-in", {"user": "olga", "password": PASSWORD}).status_code == 401
+    assert boss.send(f"{person}/activate", {}, form=person).headers["Location"] == person
+    assert olga.send("/admin/sign-in", {"user": "olga", "password": PASSWORD}).status_code == 302
+
+
+def test_the_last_admin_cannot_be_deactivated(boss):
+    answer = boss.send(f"/admin/people/{key('admin')}/deactivate", {})
+    assert answer.status_code == 400
+    assert "is the last admin" in read(answer)
+
+
+def test_a_user_of_the_identity_provider_has_neither_a_password_nor_a_role_to_change(boss, services):
+    oidc.add("https://login.example", "7", "mina", "analyst", ["BARCHART"], "version", 1)
+    person = f"/admin/people/{key('mina')}"
+    page = boss.read(person)
+    assert "Signs in with the company account." in page
+    assert "Reset password" not in page
+    assert boss.get(f"{person}/password").headers["Location"] == person
+    assert boss.send(f"{person}/password", {}, form="/admin/me").headers["Location"] == person
+    assert boss.send(person, {"role": "admin", "customers": ""}, form="/admin/me").status_code == 400
+    assert services.accounts.named("mina").role == "analyst"

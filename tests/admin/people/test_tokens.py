@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.services.people import tokens
 from tests.conftest import PASSWORD
 from tests.support.page import read
 
@@ -22,10 +23,10 @@ def test_a_user_finds_the_form_on_the_own_page(anna):
     ]
 
 
-def test_a_token_is_shown_once_with_a_command_that_works(anna, nobody, services):
+def test_a_token_is_shown_once_with_a_command_that_works(anna, nobody):
     page = read(anna.send(NEW, VALID))
     text = page.first(id="token").content
-    who = services.tokens.verify(text, "")
+    who = tokens.verify(text, "")
     assert (who.name, who.token, who.scopes) == ("anna", "notebook", ("events:read", "reports:write"))
     assert page.first(id="with-token").content.endswith("'https://tally.example/events'")
     assert nobody.get("/events", headers={"Authorization": f"Bearer {text}"}).status_code == 200
@@ -48,15 +49,15 @@ def test_each_error_is_shown_beside_its_field_and_the_input_stays(anna, services
     page = read(answer)
     assert message in page.first(id=f"{field}-wrong").text
     assert page.value("days") == (VALID | fields)["days"]
-    assert services.tokens.all() == []
+    assert tokens.every() == []
 
 
 def test_tokens_are_listed_for_their_user_and_for_admins(anna, boss, services):
     user = services.accounts.named("anna")
-    made, text = services.tokens.add(user, "notebook", ["events:read"], ["BARCHART"])
-    services.tokens.add(user, "unused", ["reports:read"])
-    services.tokens.verify(text, "")
-    services.tokens.revoke(services.tokens.add(user, "old", ["events:read"])[0])
+    made, text = tokens.add(user, "notebook", ["events:read"], ["BARCHART"])
+    tokens.add(user, "unused", ["reports:read"])
+    tokens.verify(text, "")
+    tokens.revoke(tokens.add(user, "old", ["events:read"])[0])
     rows = [row.cells() for row in boss.read(ALL).all("tr")[1:]]
     assert [(row[0].split()[0], *row[1:5]) for row in rows] == [
         ("notebook", "anna", "events:read", "BARCHART", "Active"),
@@ -68,15 +69,15 @@ def test_tokens_are_listed_for_their_user_and_for_admins(anna, boss, services):
 
 
 def test_a_token_is_revoked_once_after_a_confirmation(anna, boss, services):
-    made, text = services.tokens.add(services.accounts.named("anna"), "notebook", ["events:read"])
+    made, text = tokens.add(services.accounts.named("anna"), "notebook", ["events:read"])
     address = f"/admin/tokens/{made.id}/revoke"
     assert "Revoke notebook?" in boss.read(address)
     answer = boss.send(address, {})
     assert (answer.status_code, answer.headers["Location"]) == (302, ALL)
-    assert services.tokens.verify(text, "") is None
+    assert tokens.verify(text, "") is None
     assert anna.get(address).status_code == 404
 
 
 def test_the_audit_log_names_tokens(boss, services):
-    services.tokens.add(services.accounts.add("olga", "operator", None, PASSWORD), "notebook", ["admin:system"])
+    tokens.add(services.accounts.add("olga", "operator", None, PASSWORD), "notebook", ["admin:system"])
     assert "token notebook" in boss.read("/admin/audit")

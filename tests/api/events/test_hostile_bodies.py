@@ -20,7 +20,7 @@ DATABASE = "postgresql"  # only PostgreSQL cannot store every text
 
 # all examples of a test share the application and its database, so each example uses its own codes
 EXAMPLES = settings(
-    max_examples=times(70, 200),
+    max_examples=times(35, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

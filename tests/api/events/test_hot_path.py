@@ -163,7 +163,7 @@ def _counted(services) -> dict:
 def test_both_respond_and_store_identically(changes, applications, tokens):
     statuses = set()
 
-    @settings(max_examples=times(40, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=times(20, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(requests())
     def check(request: tuple[dict, bytes]) -> None:
         hot, flask = (outcome(way, tokens, *request) for way in applications)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.services.people import tokens
 from app.store.models import AuditEntry
 from tests.conftest import PASSWORD
 from tests.support.client import Client, event
@@ -11,7 +12,7 @@ from tests.support.client import Client, event
 
 @pytest.fixture
 def token(admin, services) -> str:
-    return services.tokens.add(services.accounts.named("admin"), "notebook", ["events:read", "reports:write"])[1]
+    return tokens.add(services.accounts.named("admin"), "notebook", ["events:read", "reports:write"])[1]
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -32,7 +33,7 @@ def test_an_unknown_token_gets_the_401_of_the_contract(nobody, token):
 
 
 def test_a_missing_scope_is_named(nobody, services, admin):
-    _, text = services.tokens.add(services.accounts.named("admin"), "reader", ["events:read", "reports:read"])
+    _, text = tokens.add(services.accounts.named("admin"), "reader", ["events:read", "reports:read"])
     answer = nobody.post("/reports", {"filter": {"customer": "A", "product": "P"}}, headers=bearer(text))
     assert answer.status_code == 403
     message = "The API token reader needs the scope reports:write; it has events:read, reports:read."
@@ -41,7 +42,7 @@ def test_a_missing_scope_is_named(nobody, services, admin):
 
 def test_it_sees_only_its_customers(nobody, services, admin):
     nobody.send(event(), event(customer="FERNHILL"))
-    _, text = services.tokens.add(services.accounts.named("admin"), "one", ["events:read"], ["FERNHILL"])
+    _, text = tokens.add(services.accounts.named("admin"), "one", ["events:read"], ["FERNHILL"])
     answer = nobody.get("/events?customer=FERNHILL", headers=bearer(text))
     assert [one["customer"] for one in answer.get_json()["events"]] == ["FERNHILL"]
     assert nobody.get("/events?customer=BARCHART", headers=bearer(text)).status_code == 403
@@ -72,7 +73,7 @@ def test_it_does_not_sign_in_on_the_dashboard(nobody, token):
 
 @pytest.mark.settings(metrics_token="for Prometheus")
 def test_metrics_are_read_with_a_token_of_the_scope_admin_system(nobody, services, admin, token):
-    _, system = services.tokens.add(services.accounts.named("admin"), "prometheus", ["admin:system"])
+    _, system = tokens.add(services.accounts.named("admin"), "prometheus", ["admin:system"])
     statuses = [nobody.get("/metrics", headers=bearer(one)).status_code for one in ("for Prometheus", system, token)]
     assert statuses == [200, 200, 401]
 

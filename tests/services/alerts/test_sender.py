@@ -15,7 +15,7 @@ from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.services.alerts import apprise_process, sender
 from app.services.alerts.sender import Message, Outcome, Sender, Target, mask
-from tests.support.mailbox import mailbox
+from tests.support.mail import mail_server
 from tests.support.pace import slack
 from tests.support.receivers import listener, receiver, trickle
 
@@ -130,9 +130,13 @@ for name, probe in [{", ".join(lines)}]:
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def with_user(url: str, password: str = "hush-hush") -> str:
+    return url.replace("//", f"//tally:{password}@")
+
+
 def test_mail_arrives_as_text(monkeypatch):
-    with mailbox("tally", "hush-hush") as box:
-        mail = Sender(Settings(smtp_url=box.url, mail_from="Watch <tally@mail.example>"))
+    with mail_server(users={"tally": "hush-hush"}) as box:
+        mail = Sender(Settings(smtp_url=with_user(box.url), mail_from="Watch <tally@mail.example>"))
         outcome = mail.send(Target(("ops@mail.example", "on-call@mail.example")), MESSAGE)
     assert outcome == Outcome(True, "The mail server accepted the message.")
     assert sorted(message["To"] for message in box.got) == ["on-call@mail.example", "ops@mail.example"]
@@ -142,8 +146,8 @@ def test_mail_arrives_as_text(monkeypatch):
 
 
 def test_a_refusal_by_the_mail_server_is_shown_without_the_password():
-    with mailbox("tally", "hush-hush") as box:
-        mail = Sender(Settings(smtp_url=box.url.replace("hush-hush", "other-word"), mail_from="tally@mail.example"))
+    with mail_server(users={"tally": "hush-hush"}) as box:
+        mail = Sender(Settings(smtp_url=with_user(box.url, "other-word"), mail_from="tally@mail.example"))
         outcome = mail.send(Target(("ops@mail.example",)), MESSAGE)
     assert not outcome.sent
     assert "535" in outcome.said
@@ -151,8 +155,10 @@ def test_a_refusal_by_the_mail_server_is_shown_without_the_password():
 
 
 def test_a_password_is_not_sent_to_another_machine_without_encryption():
-    with mailbox("tally", "hush-hush") as box:
-        mail = Sender(Settings(smtp_url=box.url.replace("127.0.0.1", "0.0.0.0"), mail_from="tally@mail.example"))
+    with mail_server(users={"tally": "hush-hush"}) as box:
+        mail = Sender(
+            Settings(smtp_url=with_user(box.url).replace("127.0.0.1", "0.0.0.0"), mail_from="tally@mail.example")
+        )
         outcome = mail.send(Target(("ops@mail.example",)), MESSAGE)
     assert (outcome.sent, box.got) == (False, [])
     assert "STARTTLS" in outcome.said
@@ -223,9 +229,7 @@ def test_a_url_is_shown_without_its_secrets():
 
 
 def test_mail_needs_its_settings():
-    assert Sender(Settings()).check(Target(("ops@mail.example",))) == (
-        "cannot be reached: set SMTP_URL and MAIL_FROM first"
-    )
+    assert Sender(Settings()).check(Target(("ops@mail.example",))) == ("cannot be reached: set SMTP_URL first")
 
 
 def test_without_apprise_the_start_says_what_to_install(monkeypatch):

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from app.exceptions import Forbidden, InputInvalid, TokenUnknown
+from app.services.people import tokens
 from app.services.people.principal import ADMIN, ANALYST, OPERATOR, SYSTEM
 from app.services.people.tokens import is_token
 from app.store.models import ApiToken, AuditEntry
@@ -14,11 +15,6 @@ from app.support.clock import DAY_MS, MINUTE_MS, now
 from tests.conftest import PASSWORD
 
 ALL = ["events:read", "reports:read", "reports:write", "admin:system"]
-
-
-@pytest.fixture
-def tokens(services):
-    return services.tokens
 
 
 @pytest.fixture
@@ -31,7 +27,7 @@ def anna(services):
     return services.accounts.add("anna", ANALYST, ["BARCHART", "FERNHILL"], PASSWORD)
 
 
-def test_a_token_is_recognized_by_its_prefix_and_checksum(tokens, anna):
+def test_a_token_is_recognized_by_its_prefix_and_checksum(anna):
     _, text = tokens.add(anna, "laptop", ["events:read"])
     assert re.fullmatch(r"tly_[A-Za-z0-9]{49}", text)
     assert is_token(text)
@@ -41,7 +37,7 @@ def test_a_token_is_recognized_by_its_prefix_and_checksum(tokens, anna):
         assert tokens.verify(wrong, "") is None
 
 
-def test_only_its_hash_is_stored_and_the_audit_log_has_only_its_beginning(tokens, anna):
+def test_only_its_hash_is_stored_and_the_audit_log_has_only_its_beginning(anna):
     made, text = tokens.add(anna, "laptop", ["events:read"], by=anna)
     row = ApiToken.get_by_id(made.id)
     entry = AuditEntry.get(AuditEntry.action == "token added")
@@ -50,7 +46,7 @@ def test_only_its_hash_is_stored_and_the_audit_log_has_only_its_beginning(tokens
     assert (entry.who, entry.details["user"], entry.details["days"]) == ("anna", "anna", 90)
 
 
-def test_it_permits_its_scopes_and_never_more_than_the_role(tokens, anna, services):
+def test_it_permits_its_scopes_and_never_more_than_the_role(anna, services):
     chief = services.accounts.add("chief", OPERATOR, None, PASSWORD)
     _, text = tokens.add(chief, "all", ALL)
     who = tokens.verify(text, "192.0.2.1")
@@ -72,12 +68,12 @@ def test_it_permits_its_scopes_and_never_more_than_the_role(tokens, anna, servic
         ("reports:write", {"reports:read", "reports:write"}),
     ],
 )
-def test_writing_includes_reading(tokens, anna, scope, permitted):
+def test_writing_includes_reading(anna, scope, permitted):
     who = tokens.verify(tokens.add(anna, "one", [scope])[1], "")
     assert {one for one in ALL if who.has_scope(one)} == permitted
 
 
-def test_it_sees_the_customers_that_it_and_its_user_see_at_that_time(tokens, anna, boss, services):
+def test_it_sees_the_customers_that_it_and_its_user_see_at_that_time(anna, boss, services):
     _, one = tokens.add(anna, "one", ["events:read"], ["FERNHILL"])
     _, every = tokens.add(anna, "every", ["events:read"])
     _, of_boss = tokens.add(boss, "some", ["events:read"], ["BARCHART"])
@@ -105,7 +101,7 @@ def test_it_sees_the_customers_that_it_and_its_user_see_at_that_time(tokens, ann
         ({"name": "taken"}, 'name is "taken", and an unrevoked token has that name.'),
     ],
 )
-def test_invalid_values_are_named(tokens, anna, changes, message):
+def test_invalid_values_are_named(anna, changes, message):
     tokens.add(anna, "taken", ["events:read"])
     with pytest.raises(InputInvalid) as caught:
         tokens.add(anna, **{"name": "new", "scopes": ["events:read"]} | changes)
@@ -113,7 +109,7 @@ def test_invalid_values_are_named(tokens, anna, changes, message):
     assert len(tokens.of(anna)) == 1
 
 
-def test_it_ends_when_it_expires_is_revoked_or_its_user_is_removed(tokens, anna, services):
+def test_it_ends_when_it_expires_is_revoked_or_its_user_is_removed(anna, services):
     made, expiring = tokens.add(anna, "expiring", ["events:read"], days=1)
     assert made.expires_at - made.created_at == DAY_MS
     ApiToken.update(expires_at=now()).where(ApiToken.id == made.id).execute()
@@ -131,7 +127,7 @@ def test_it_ends_when_it_expires_is_revoked_or_its_user_is_removed(tokens, anna,
     assert ApiToken.select().count() == 0
 
 
-def test_it_survives_a_new_password_of_its_user(tokens, anna, services):
+def test_it_survives_a_new_password_of_its_user(anna, services):
     _, text = tokens.add(anna, "laptop", ["events:read"])
     services.accounts.set_password("anna", "another password", temporary=True)
     who = tokens.verify(text, "")
@@ -139,7 +135,7 @@ def test_it_survives_a_new_password_of_its_user(tokens, anna, services):
     assert not who.temporary
 
 
-def test_the_last_use_is_noted_to_the_minute(tokens, anna):
+def test_the_last_use_is_noted_to_the_minute(anna):
     made, text = tokens.add(anna, "laptop", ["events:read"])
     assert made.used_at is None
     tokens.verify(text, "")
@@ -152,7 +148,7 @@ def test_the_last_use_is_noted_to_the_minute(tokens, anna):
     assert tokens.of(anna)[0].used_at >= noted
 
 
-def test_only_its_user_and_user_managers_who_see_as_much_may_revoke_it(tokens, anna, boss, services):
+def test_only_its_user_and_user_managers_who_see_as_much_may_revoke_it(anna, boss, services):
     limited = services.accounts.add("limited", ADMIN, ["BARCHART"], PASSWORD)
     chief = services.accounts.add("chief", OPERATOR, None, PASSWORD)
     made, _ = tokens.add(anna, "laptop", ["events:read"])
@@ -161,7 +157,7 @@ def test_only_its_user_and_user_managers_who_see_as_much_may_revoke_it(tokens, a
             tokens.get(made.id, by=stranger)
     with pytest.raises(Forbidden):
         tokens.add(anna, "more", ["events:read"], by=limited)
-    assert (tokens.all(by=limited), [one.name for one in tokens.all(by=boss)]) == ([], ["laptop"])
+    assert (tokens.every(by=limited), [one.name for one in tokens.every(by=boss)]) == ([], ["laptop"])
     tokens.revoke(tokens.get(made.id, by=boss), by=boss)
     for _ in range(2):
         with pytest.raises(TokenUnknown):
@@ -171,7 +167,7 @@ def test_only_its_user_and_user_managers_who_see_as_much_may_revoke_it(tokens, a
     assert AuditEntry.get(AuditEntry.action == "token revoked").who == "boss"
 
 
-def test_a_user_has_at_most_so_many_active_tokens(tokens, anna, monkeypatch):
+def test_a_user_has_at_most_so_many_active_tokens(anna, monkeypatch):
     monkeypatch.setattr("app.services.people.tokens.MAX_TOKENS", 2)
     for name in ("one", "two"):
         tokens.add(anna, name, ["events:read"])
@@ -181,7 +177,7 @@ def test_a_user_has_at_most_so_many_active_tokens(tokens, anna, monkeypatch):
     tokens.add(anna, "three", ["events:read"])
 
 
-def test_ended_tokens_are_removed_after_ninety_days(tokens, anna):
+def test_ended_tokens_are_removed_after_ninety_days(anna):
     for name, ended in (("old", 91), ("late", 89)):
         made, _ = tokens.add(anna, name, ["events:read"])
         ApiToken.update(revoked_at=now() - ended * DAY_MS).where(ApiToken.id == made.id).execute()
@@ -189,4 +185,4 @@ def test_ended_tokens_are_removed_after_ninety_days(tokens, anna):
     ApiToken.update(expires_at=now() - 91 * DAY_MS).where(ApiToken.id == made.id).execute()
     tokens.add(anna, "active", ["events:read"])
     tokens.purge()
-    assert [one.name for one in tokens.all(by=SYSTEM)] == ["active", "late"]
+    assert [one.name for one in tokens.every(by=SYSTEM)] == ["active", "late"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -13,17 +13,37 @@ from app.store.catalog import catalog
 from app.store.database import database
 from app.store.events import count_slices, erase, hourly_counts
 from app.store.events.filters import EventFilter
-from app.store.models import Counted, Event, HourlyCount, ObservedCode
+from app.store.models import Counted, DailyCount, Event, HourlyCount, ObservedCode
 from app.store.step_size import Pace
 from tests.support.client import FIRST, event
 from tests.support.rows import fill
 from tests.support.threads import at_once
 
-HOUR = hourly_counts.HOUR_MS
+HOUR, DAY = hourly_counts.HOUR_MS, 86_400_000
 TOP = FIRST - FIRST % HOUR  # the start of an hour
 
 
+def daily_counts() -> dict[tuple, list[int]]:
+    rows = DailyCount.select()
+    return {
+        (one.day, one.product, one.type): [one.number, *(getattr(one, f"hour_{place}") for place in range(24))]
+        for one in rows
+    }
+
+
+def sums() -> dict[tuple, list[int]]:
+    """Return the sums of the hourly counts that the daily counts should be."""
+    found: defaultdict[tuple, list[int]] = defaultdict(lambda: [0] * 25)
+    for one in HourlyCount.select():
+        numbers = found[one.hour - one.hour % DAY, one.product, one.type]
+        numbers[0] += one.number
+        numbers[1 + one.hour % DAY // HOUR] += one.number
+    return found
+
+
 def counts() -> dict[tuple, int]:
+    """Return the hourly counts, of which the daily counts must be the sums, except within a slice."""
+    assert Counted.get().slice_end is not None or daily_counts() == sums()
     rows = HourlyCount.select(
         HourlyCount.customer, HourlyCount.product, HourlyCount.type, HourlyCount.hour, HourlyCount.number
     )

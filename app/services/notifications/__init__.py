@@ -1,0 +1,1 @@
+"""Notifications of people and programs: webhooks, and the client for their servers."""

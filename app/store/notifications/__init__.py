@@ -1,0 +1,1 @@
+"""Deliveries of notifications in the database."""

@@ -1,0 +1,275 @@
+"""Webhooks that want event types: they get what their owner may see, from the moment at which they want it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import standardwebhooks
+
+from app.exceptions import InputInvalid, WebhookUnknown
+from app.services.people.principal import SYSTEM
+from app.store.database import transaction
+from app.store.models import AuditEntry, Delivery, DeliveryTry, Report, Webhook
+from app.store.notifications import deliveries as store
+from tests.support.client import event
+
+FIRING = {"rule": "Events stopped", "since": 1_793_000_000_000}
+HOUR, DAY = 3_600_000, 86_400_000
+
+
+@pytest.fixture(autouse=True)
+def stored_events(nobody) -> None:
+    nobody.send(event(), event(customer="OTHER"))
+
+
+@pytest.fixture
+def subscribe(services, endpoint, allow_hosts):
+    """Return a function that adds a webhook for event types, to a path of `endpoint`."""
+    allow_hosts(endpoint.url)
+
+    def add(*types: str, owner=SYSTEM, name: str = "hook", path: str = ""):
+        return services.webhooks.add(
+            owner, {"name": name, "url": f"{endpoint.url}/{path or name}", "types": list(types)}
+        )
+
+    return add
+
+
+@pytest.fixture
+def anna(services):
+    return services.accounts.add("anna", "analyst", ["BARCHART"], "correct horse")
+
+
+def start(services, who=SYSTEM, customer: str = "BARCHART") -> Report:
+    return services.reports.start(who, {"customer": customer, "product": "PORTFOLIO"}, None)
+
+
+def fail(report: Report) -> None:
+    ended = {"status": "FAILED", "ended_at": report.started_at + 60_000, "reason": "The disk is full."}
+    Report.update(ended).where(Report.id == report.id).execute()
+
+
+def queue(services, type: str, customer: str | None = None) -> int:
+    with transaction():
+        return services.webhook_sender.queue(type, FIRING, customer=customer)
+
+
+def bodies(endpoint) -> list[dict[str, object]]:
+    return [json.loads(request.body) for request in endpoint.got]
+
+
+def test_a_webhook_gets_the_reports_of_any_origin_in_the_types_that_it_wants(services, subscribe, deliver, endpoint):
+    added = subscribe("report.completed", name="complete")
+    subscribe("report.failed", name="failed")
+    subscribe(name="nothing")
+    report = start(services)
+    services.runner.run(report.job)
+    fail(start(services))
+    deliver()
+    got = {request.path: (request, json.loads(request.body)) for request in endpoint.got}
+    assert set(got) == {"/complete", "/failed"}
+    request, body = got["/complete"]
+    assert standardwebhooks.Webhook(added.secret).verify(request.body, request.headers) == body
+    assert (body["type"], body["data"]["source"], body["data"]["rows"]) == ("report.completed", f"JOB-{report.job}", 1)
+    assert (got["/failed"][1]["type"], got["/failed"][1]["data"]["reason"]) == ("report.failed", "The disk is full.")
+    assert "schedule" not in body
+    deliver()
+    assert len(endpoint.got) == 2
+
+
+def test_the_time_of_an_event_is_that_of_the_end_and_not_of_the_try(services, subscribe, deliver, endpoint):
+    subscribe("report.completed")
+    report = start(services)
+    services.runner.run(report.job)
+    Report.update(ended_at=4_000_000_000_123).where(Report.id == report.id).execute()
+    deliver()
+    assert bodies(endpoint)[0]["timestamp"] == "2096-10-02T07:06:40.123Z"
+
+
+def test_a_webhook_that_is_named_and_subscribed_is_notified_once(services, subscribe, deliver, endpoint):
+    webhook = subscribe("report.completed").webhook
+    wanted = {"name": "Daily", "recurrence": "daily", "hour": 6, "mode": "since_last", "webhooks": [webhook.id]}
+    wanted["filter"] = {"customer": "BARCHART", "product": "PORTFOLIO"}
+    schedule = services.schedules.add(SYSTEM, wanted).schedule
+    services.runner.run(services.schedule_runs.run(SYSTEM, schedule).job)
+    deliver()
+    deliver()
+    assert [body["schedule"] for body in bodies(endpoint)] == ["Daily"]
+
+
+def test_reports_that_ended_before_the_subscription_or_while_disabled_are_not_announced(
+    services, subscribe, deliver, endpoint, clock
+):
+    services.runner.run(start(services).job)
+    clock.ahead += 60_000
+    webhook = subscribe().webhook
+    services.webhooks.change(
+        SYSTEM, webhook, {"name": "hook", "url": webhook.url, "types": ["report.completed", "alert.firing"]}
+    )
+    services.webhooks.disable(SYSTEM, Webhook.get())
+    assert queue(services, "alert.firing") == 0
+    clock.ahead += 60_000
+    services.webhooks.enable(SYSTEM, Webhook.get())
+    deliver()
+    assert endpoint.got == []
+
+
+@pytest.mark.parametrize(("owner", "count"), [("anna", 1), ("bea", 0), ("olga", 2)])
+def test_a_webhook_gets_the_reports_that_its_owner_may_see(services, anna, subscribe, deliver, endpoint, owner, count):
+    owners = {"anna": anna, "bea": services.accounts.add("bea", "analyst", ["BARCHART"], "correct horse")}
+    owners["olga"] = services.accounts.add("olga", "operator", None, "correct horse")
+    subscribe("report.completed", owner=owners[owner])
+    for report in (start(services, anna), start(services, customer="OTHER")):
+        services.runner.run(report.job)
+    deliver()
+    assert len(endpoint.got) == count
+
+
+def test_an_event_is_queued_for_each_webhook_that_wants_it_and_whose_owner_may_see_it(
+    services, anna, subscribe, deliver, endpoint
+):
+    subscribe("alert.firing", "alert.resolved", name="all")
+    subscribe("alert.resolved", name="resolved")
+    subscribe("alert.firing", owner=anna, name="anna")
+    assert queue(services, "alert.firing", "BARCHART") == 2
+    assert queue(services, "alert.firing", "OTHER") == 1
+    assert queue(services, "alert.firing") == 1  # about all customers, which anna may not see
+    deliver()
+    assert sorted(request.path for request in endpoint.got) == ["/all", "/all", "/all", "/anna"]
+    body = bodies(endpoint)[0]
+    assert list(body) == ["type", "timestamp", "data"]
+    assert (body["type"], body["data"]) == ("alert.firing", FIRING)
+
+
+def test_an_event_of_a_transaction_that_fails_is_not_queued(services, subscribe):
+    subscribe("alert.firing")
+    with pytest.raises(ZeroDivisionError), transaction():
+        services.webhook_sender.queue("alert.firing", FIRING)
+        1 / 0  # noqa: B018
+    assert Delivery.select().count() == 0
+
+
+def test_an_unknown_event_type_is_a_fault_of_the_caller(services):
+    with pytest.raises(KeyError):
+        queue(services, "alert.burning")
+
+
+def test_an_event_is_not_sent_after_the_owner_lost_access(services, anna, subscribe, deliver, endpoint):
+    subscribe("alert.firing", owner=anna)
+    queue(services, "alert.firing", "BARCHART")
+    services.accounts.change(anna, "analyst", ["OTHER"])
+    deliver()
+    assert endpoint.got == []
+    assert DeliveryTry.get().said == "Its owner, anna, may not see this."
+
+
+def test_a_user_cannot_want_what_they_may_not_see(services, anna, subscribe):
+    with pytest.raises(InputInvalid) as error:
+        subscribe("rejects.rising", owner=anna)
+    assert error.value.field_errors[0].message == 'types has "rejects.rising", which anna may not see.'
+
+
+def test_a_server_that_answers_410_gone_gets_nothing_more_until_somebody_enables_it(
+    services, subscribe, deliver, endpoint
+):
+    subscribe("alert.firing")
+    queue(services, "alert.firing")
+    queue(services, "alert.firing")
+    endpoint.answers += [(410, {}, b"")] * 2
+    deliver()
+    webhook = Webhook.get()
+    assert webhook.reason == "Its server answered 410 Gone: it wants no more webhooks."
+    assert {one.state for one in Delivery.select()} == {"given_up"}
+    (entry,) = AuditEntry.select().where(AuditEntry.action == "webhook disabled")
+    assert (entry.who, entry.details) == ("system", {"reason": webhook.reason})
+    count = len(endpoint.got)
+    assert queue(services, "alert.firing") == 0
+    services.webhooks.enable(SYSTEM, webhook)
+    assert Webhook.get().reason is None
+    assert queue(services, "alert.firing") == 1
+    deliver()
+    assert len(endpoint.got) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "wait"), [(503, "3600", HOUR), (429, "9" * 9, DAY), (503, "soon", 30_000), (500, "3600", 30_000)]
+)
+def test_a_busy_server_is_given_the_time_that_it_asks_for(
+    services, subscribe, deliver, endpoint, clock, code, asked, wait
+):
+    subscribe("alert.firing")
+    queue(services, "alert.firing")
+    endpoint.answers.append((code, {"Retry-After": asked}, b""))
+    deliver()
+    assert abs(Delivery.get().next_try_at - clock() - wait) < 20_000
+
+
+def test_a_try_is_up_to_a_tenth_later_than_its_pause(services, subscribe, deliver, endpoint, clock, monkeypatch):
+    monkeypatch.setattr("app.services.notifications.deliveries.JITTER", 0.1)
+    monkeypatch.setattr("random.random", lambda: 1)
+    subscribe("alert.firing")
+    queue(services, "alert.firing")
+    endpoint.answers.append((500, {}, b""))
+    deliver()
+    assert 31_000 < Delivery.get().next_try_at - clock() <= 33_000
+
+
+def test_a_test_is_sent_once_and_has_the_answer(services, subscribe, deliver, endpoint):
+    added = subscribe()
+    endpoint.answers.append((500, {}, b"out of order"))
+    for state, answer in (("given_up", (500, "out of order")), ("delivered", (200, "thank you"))):
+        delivery = services.deliveries.test(SYSTEM, added.webhook)
+        (tried,) = services.deliveries.tries([delivery])[delivery.id]
+        assert (delivery.type, delivery.state, delivery.next_try_at) == ("webhook.test", state, None)
+        assert (tried.code, tried.said) == answer
+    deliver(DAY)
+    assert len(endpoint.got) == 2
+    body = standardwebhooks.Webhook(added.secret).verify(endpoint.got[0].body, endpoint.got[0].headers)
+    assert body["data"] == {"message": "This is a test.", "webhook": "hook"}
+
+
+def test_a_row_of_a_process_of_version_1_0_is_delivered(services, subscribe, deliver, endpoint):
+    """Such a process may run for minutes beside this version."""
+    webhook = subscribe().webhook
+    wanted = {"name": "Daily", "recurrence": "daily", "hour": 6, "mode": "since_last", "webhooks": [webhook.id]}
+    wanted["filter"] = {"customer": "BARCHART", "product": "PORTFOLIO"}
+    schedule = services.schedules.add(SYSTEM, wanted).schedule
+    report = services.schedule_runs.run(SYSTEM, schedule)
+    services.runner.run(report.job)
+    report = Report.get_by_id(report.id)
+    old = {"key": "old", "schedule": schedule.id, "report": report.job, "ended_at": report.ended_at}
+    Delivery.create(**old, status="COMPLETE", state="waiting", next_try_at=1, created_at=1)
+    assert store.unannounced(0) == []
+    deliver()
+    assert [request.headers["webhook-id"] for request in endpoint.got] == ["old"]
+    assert (Delivery.get().type, Delivery.get().webhook) == ("report.completed", webhook.id)
+
+
+def test_webhooks_are_visible_to_their_owner_and_to_operators_of_all_customers(services, anna, subscribe):
+    webhook = subscribe(owner=anna).webhook
+    bea = services.accounts.add("bea", "analyst", ["BARCHART"], "correct horse")
+    otto = services.accounts.add("otto", "operator", ["BARCHART"], "correct horse")
+    olga = services.accounts.add("olga", "operator", None, "correct horse")
+    assert [services.webhooks.visible(who) for who in (bea, otto)] == [[], []]
+    assert [services.webhooks.visible(who) for who in (anna, olga, SYSTEM)] == [[webhook]] * 3
+    for who in (bea, otto):
+        with pytest.raises(WebhookUnknown):
+            services.webhooks.get(who, webhook.id)
+
+
+def test_removing_a_webhook_removes_its_deliveries_and_recurring_reports_stay(services, subscribe):
+    webhook = subscribe("alert.firing").webhook
+    queue(services, "alert.firing")
+    services.webhooks.remove(SYSTEM, webhook)
+    assert (Webhook.select().count(), Delivery.select().count()) == (0, 0)
+    with pytest.raises(WebhookUnknown):
+        services.webhooks.rotate(SYSTEM, webhook)
+
+
+def test_names_are_unique_among_a_users_webhooks(services, anna, subscribe):
+    subscribe()
+    subscribe(owner=anna)
+    with pytest.raises(InputInvalid) as error:
+        subscribe()
+    assert error.value.field_errors[0].message == 'name is "hook", and its owner has another webhook of that name.'

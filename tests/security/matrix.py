@@ -239,7 +239,7 @@ SCOPES = ("events:read", "reports:read", "reports:write", "admin:system")
 
 # An administrator who signed in at the identity provider gets what `admin` gets on the pages, and what `nobody` gets on
 # the API without a token, except for these. One who is deactivated gets what `expired` gets.
-OF_PROVIDER = {"GET /admin/me/password": 302}  # has no password to change
+OF_PROVIDER = {"GET /admin/me/password": 302, "GET /admin/me/second-factor": 302}  # has no password to protect
 
 WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
 OPTIONS = {"api": 204, "people": 200}  # the same for all users, because a preflight carries no credentials

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from app.exceptions import StoreUnavailable
+from app.services.people.principal import SYSTEM
 from app.store.models import Alert, AlertChannel
 from tests.support.client import event
 from tests.support.page import read
@@ -132,7 +133,8 @@ def test_the_left_bar_has_the_items_that_a_role_may_see(boss, olga, anna):
     assert items[anna] == everybody
 
 
-def test_every_refreshing_part_matches_the_part_of_its_page(app, boss, pages, admin, services):
+@pytest.mark.settings(webhook_hosts=("hooks.example.com",))
+def test_every_refreshing_part_matches_the_part_of_its_page(boss, pages, services):
     fields = {"name": "Daily", "recurrence": "daily", "hour": "6", "mode": "period"}
     answer = boss.send("/admin/reports/recurring/new", {"customer": "BARCHART", "product": "PORTFOLIO"} | fields)
     assert answer.status_code == 302
@@ -140,6 +142,7 @@ def test_every_refreshing_part_matches_the_part_of_its_page(app, boss, pages, ad
     words = dict.fromkeys(("customer", "product", "type", "title", "seen", "expected"), "")
     Alert.create(**alert, **words, **dict.fromkeys(("since_at", "pending_at", "checked_at"), 1))
     AlertChannel.create(name="Mail", addresses=["a@mail.example"], shown="a@mail.example", created_at=1, changed_at=1)
+    services.webhooks.add(SYSTEM, {"name": "Hook", "url": "https://hooks.example.com/"})
     parts = [path for path in pages if path.endswith("/part")]
     assert len(parts) == 15
     for part in (*parts, "/admin/rejected/by/reason"):

@@ -28,6 +28,7 @@ CHECK_LABELS = {
     "storage": ("Report files", "archive"),
     "disk": ("Disk", "hdd"),
     "spool": ("Spool", "inbox"),
+    "backup": ("Backup", "safe"),
 }
 
 

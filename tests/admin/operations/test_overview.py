@@ -76,6 +76,13 @@ def test_problems_are_shown_only_to_users_who_can_fix_them(boss, anna, admin):
     assert anna.read("/admin/").all(class_="strip") == []
 
 
+@pytest.mark.settings(backup_url="s3://backups/tally")
+def test_the_check_of_backups_is_shown(boss, admin):
+    admin.send(event())
+    (checks,) = boss.read("/admin/").all(class_="strip")
+    assert "Backup" in checks.text
+
+
 def test_an_analyst_sees_own_customers_events_and_own_reports_only(anna, admin, analyst):
     admin.send(event(type="MINE"), event(customer="OTHER", type="THEIRS"))
     admin.start_report()

@@ -18,6 +18,7 @@ def logger():
     logger.setLevel(logging.INFO)
     yield logger
     logger.handlers.clear()
+    logger.propagate = True
 
 
 def test_a_log_record_becomes_an_event(service, connect, logger):
@@ -39,6 +40,7 @@ def test_a_function_chooses_the_context(service, connect, logger):
 
 def test_long_and_broken_texts_are_made_to_fit(service, connect, logger):
     tally = connect()
+    logger.propagate = False  # pytest would capture the text, which xdist cannot send from one process to another
     logger.addHandler(TallyHandler(tally, "C", "P", context=lambda record: [record.getMessage(), None, 3]))
     logger.info("x" * 5000)
     logger.info("a\0b\ud800")

@@ -44,7 +44,7 @@ ITEMS = (
     NavigationItem("Alerts", "bell", "admin.alerts", ("alerts",), "events"),
     NavigationItem("Rejected", "slash-circle", "admin.rejected", ("rejected",), "system"),
     NavigationItem("Catalog", "card-list", "admin.catalog", ("catalog",)),
-    NavigationItem("People", "people", "admin.people", ("people", "keys", "audit"), "users"),
+    NavigationItem("People", "people", "admin.people", ("people", "tokens", "keys", "audit"), "users"),
     NavigationItem("System", "gear", "admin.system", ("system",), "system"),
     NavigationItem("Audit log", "journal-text", "admin.audit", ("audit",), "system", unless="users"),
 )

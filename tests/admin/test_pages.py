@@ -108,6 +108,7 @@ def test_no_script_is_needed(boss, pages):
         ("rejected/by/event", "Rejected"),
         ("catalog/types", "Catalog"),
         ("people/new", "People"),
+        ("tokens", "People"),
         ("keys", "People"),
         ("audit", "People"),
         ("system", "System"),

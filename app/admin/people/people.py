@@ -86,7 +86,8 @@ def person(key: int) -> str:
 def change_person(key: int) -> ResponseReturnValue:
     found, form = find_person(key), RightsForm()
     try:
-        services().accounts.change(found, form.role.data or "", form.customers.lines, by=caller())
+        if form.role.raw_data or not found.is_external:
+            services().accounts.change(found, form.role.data or "", form.customers.lines, by=caller())
         if form.mail.data is not None:
             services().accounts.set_mail(found, form.mail.data, by=caller())
     except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form

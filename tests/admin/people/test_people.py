@@ -310,3 +310,13 @@ def test_a_user_of_the_identity_provider_has_neither_a_password_nor_a_role_to_ch
     assert boss.send(f"{person}/password", {}, form="/admin/me").headers["Location"] == person
     assert boss.send(person, {"role": "admin", "customers": ""}, form="/admin/me").status_code == 400
     assert services.accounts.named("mina").role == "analyst"
+
+
+def test_an_admin_sets_the_mail_address_of_a_user_of_the_identity_provider(boss, services):
+    oidc.add("https://login.example", "7", "mina", "analyst", ["BARCHART"], "version", 1)
+    person = f"/admin/people/{key('mina')}"
+    assert boss.send(person, {"mail": "mina@example.com"}, form=person).headers["Location"] == person
+    mina = services.accounts.named("mina")
+    assert (services.accounts.mail(mina), mina.role, mina.customers) == ("mina@example.com", "analyst", ("BARCHART",))
+    assert boss.send(person, {"mail": "nowhere"}, form=person).status_code == 400
+    assert read(boss.get(person)).first("input", id="mail")["value"] == "mina@example.com"

@@ -100,6 +100,8 @@ def detail(value: object) -> str:
     """Return a detail of an entry as text."""
     if isinstance(value, list):
         return ", ".join(value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "all" if value is None else str(value)
 
 

@@ -101,6 +101,12 @@ def test_only_the_latest_page_refreshes_itself(boss, services):
     assert boss.get(f"{PAGE}?before=x").status_code == 404
 
 
+def test_details_are_in_words(boss, services):
+    note(services, "alert rule added", "alert rule 1", details={"active": True, "customers": None, "paused": False})
+    row = rows(boss.read(PAGE))[0]
+    assert ("active: yes" in row, "customers: all" in row, "paused: no" in row) == (True, True, True), row
+
+
 class TestCsvFile:
     def test_has_the_entries_of_the_page(self, boss, services):
         note(services, "user added", "user eva", details={"customers": ["A", "B"]}, customer="A")

@@ -61,8 +61,8 @@ def test_tokens_are_listed_for_their_user_and_for_admins(anna, boss, services):
     rows = [row.cells() for row in boss.read(ALL).all("tr")[1:]]
     assert [(row[0].split()[0], *row[1:5]) for row in rows] == [
         ("notebook", "anna", "events:read", "BARCHART", "Active"),
-        ("unused", "anna", "reports:read", "All", "Active"),
-        ("old", "anna", "events:read", "All", "Revoked"),
+        ("unused", "anna", "reports:read", "As the user", "Active"),
+        ("old", "anna", "events:read", "As the user", "Revoked"),
     ]
     assert (rows[0][5] != "Never", rows[1][5]) == (True, "Never")
     assert f"/admin/tokens/{made.id}/revoke" in anna.read(MINE).links

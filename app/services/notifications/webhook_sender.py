@@ -38,7 +38,7 @@ GONE = 410  # a receiver's answer that it wants nothing more
 BUSY = (429, 502, 503, 504)  # answers whose Retry-After counts
 MAX_RETRY_AFTER_MS = DAY_MS
 LATE_MS = HOUR_MS  # an end is visible sooner after its time, also if the clocks of machines differ
-ANSWERED_GONE = "Its server answered 410 Gone: it wants no more webhooks."
+ANSWERED_GONE = "The server answered 410 Gone, so it accepts no more webhooks."
 ENDED = {store.REPORT_COMPLETED: ("COMPLETE",), store.REPORT_FAILED: ("FAILED", "TIMEOUT")}  # status by event type
 
 

@@ -179,7 +179,7 @@ def test_a_server_that_answers_410_gone_gets_nothing_more_until_somebody_enables
     endpoint.answers += [(410, {}, b"")] * 2
     deliver()
     webhook = Webhook.get()
-    assert webhook.reason == "Its server answered 410 Gone: it wants no more webhooks."
+    assert webhook.reason == "The server answered 410 Gone, so it accepts no more webhooks."
     assert {one.state for one in Delivery.select()} == {"given_up"}
     (entry,) = AuditEntry.select().where(AuditEntry.action == "webhook disabled")
     assert (entry.who, entry.details) == ("system", {"reason": webhook.reason})

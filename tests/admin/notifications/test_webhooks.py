@@ -46,6 +46,7 @@ def test_a_webhook_is_changed_disabled_enabled_and_removed(boss):
     assert (Webhook.get().name, Webhook.get().url, Webhook.get().types) == ("ops", f"{URL}/y", [])
     boss.send(f"{address}/disable", {}, form=address)
     assert "Disabled" in boss.read(address)
+    assert "ops (disabled)" in boss.read("/admin/reports/recurring/new")
     boss.send(f"{address}/enable", {}, form=address)
     assert "Enabled" in boss.read(address)
     assert "Remove ops?" in boss.read(f"{address}/remove")

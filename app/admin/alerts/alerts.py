@@ -21,7 +21,8 @@ def alerts() -> Values:
     silences = services().alert_silences.visible(who)
     current = [alert_row(alert, silences) for alert in services().alerts.current(who)]
     before = [alert_row(alert) for alert in services().alerts.history(who, SHOWN_BEFORE + len(current))]
-    failing = [one for one in services().channels.all() if one.active and one.problem] if who.may("system") else []
+    may_manage = who.may("system") and who.customers is None
+    failing = [one for one in services().channels.all() if one.active and one.problem] if may_manage else []
     return {
         "firing": [row for row in current if row.alert.state == "firing"],
         "pending": [row for row in current if row.alert.state == "pending"],

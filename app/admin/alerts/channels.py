@@ -17,7 +17,7 @@ from app.admin.lines_field import LinesField
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
 from app.auth import caller
 from app.exceptions import InputInvalid, TallyError
-from app.services.alerts.channels import Channel
+from app.services.alerts.channels import Channel, check_may_manage
 
 PATH = "/alerts/channels/<int:key>"
 SHOWN_DELIVERIES = 20
@@ -58,12 +58,14 @@ class ChannelForm(FlaskForm):
 
 @live_page("/alerts/channels", "system", "admin/alerts/channels.html")
 def alert_channels() -> Values:
+    check_may_manage(caller())
     rows = [channel_row(channel) for channel in services().channels.all()]
     return {"rows": rows, "moving": any(row.channel.waiting for row in rows)}
 
 
 @page("/alerts/channels/new", "system")
 def new_alert_channel() -> str:
+    check_may_manage(caller())
     return _render_form(ChannelForm())
 
 
@@ -81,8 +83,8 @@ def add_alert_channel() -> ResponseReturnValue:
 
 @live_page(PATH, "system", "admin/alerts/channel.html")
 def alert_channel(key: int) -> Values:
-    channel = services().channels.get(key)
-    deliveries = services().channels.deliveries(caller(), channel, SHOWN_DELIVERIES)
+    channel = services().channels.get(key, by=caller())
+    deliveries = services().channels.deliveries(channel, SHOWN_DELIVERIES)
     return {
         "row": channel_row(channel),
         "rules": services().channels.rules(channel),
@@ -95,14 +97,15 @@ def alert_channel(key: int) -> Values:
 @action(f"{PATH}/test", "system")
 def test_alert_channel(key: int) -> Response:
     """Send a test message, and show what came back."""
-    outcome = services().channels.test(services().channels.get(key), by=caller())
+    channel = services().channels.get(key, by=caller())
+    outcome = services().channels.test(channel, by=caller())
     message = f"{'The test message is sent.' if outcome.sent else 'The test message is not sent.'} {outcome.said}"
     return redirect_with(message, link_to("alert_channel", key=key))
 
 
 @page(f"{PATH}/edit", "system")
 def edit_alert_channel(key: int) -> str:
-    channel = services().channels.get(key)
+    channel = services().channels.get(key, by=caller())
     filled: Values = {"name": channel.name, "active": channel.active, "kind": "mail" if channel.addresses else "url"}
     return _render_form(ChannelForm(None, **filled, addresses="\n".join(channel.addresses)), channel)
 
@@ -110,7 +113,7 @@ def edit_alert_channel(key: int) -> str:
 @action(f"{PATH}/edit", "system")
 def change_alert_channel(key: int) -> ResponseReturnValue:
     """Change a channel, or show the form with its errors."""
-    channel, form = services().channels.get(key), ChannelForm()
+    channel, form = services().channels.get(key, by=caller()), ChannelForm()
     try:
         changed = services().channels.change(channel, form.to_request(channel), by=caller())
     except FORM_ERRORS as error:
@@ -120,14 +123,14 @@ def change_alert_channel(key: int) -> ResponseReturnValue:
 
 @page(f"{PATH}/remove", "system")
 def confirm_remove_alert_channel(key: int) -> str:
-    channel = services().channels.get(key)
+    channel = services().channels.get(key, by=caller())
     values = {"channel": channel, "rules": services().channels.rules(channel)}
     return confirm("admin/alerts/confirm_remove_channel.html", link_to("alert_channel", key=key), **values)
 
 
 @action(f"{PATH}/remove", "system")
 def remove_alert_channel(key: int) -> Response:
-    channel = services().channels.get(key)
+    channel = services().channels.get(key, by=caller())
     services().channels.remove(channel, by=caller())
     return redirect_with(f"{channel.name} is removed.", link_to("alert_channels"))
 

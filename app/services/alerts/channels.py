@@ -6,6 +6,9 @@ a thread of its own, so that a channel that fails or does not respond holds up n
 process.
 
 A channel's URL contains secrets. It is encrypted with a key derived from the installation's secret key.
+
+Rules may notify all channels, so a channel gets messages about any customer. Only users who are not limited to
+customers see and change channels.
 """
 
 from __future__ import annotations
@@ -21,7 +24,15 @@ from typing import Any
 
 import structlog
 
-from app.exceptions import MISSING, ChannelUnknown, FieldError, InputInvalid, SettingInvalid, StoreUnavailable
+from app.exceptions import (
+    MISSING,
+    ChannelUnknown,
+    FieldError,
+    Forbidden,
+    InputInvalid,
+    SettingInvalid,
+    StoreUnavailable,
+)
 from app.schemas.channels import ChannelSchema
 from app.schemas.json import shown
 from app.services.alerts.sender import NEEDS_EXTRA, Message, Outcome, Sender, Target, mask
@@ -99,8 +110,9 @@ class Channels:
         """Return the channels by name."""
         return _channels(store.every())
 
-    def get(self, key: int) -> Channel:
-        """Return a channel. Raise ChannelUnknown if there is none."""
+    def get(self, key: int, *, by: Principal = SYSTEM) -> Channel:
+        """Return a channel. Raise ChannelUnknown if there is none, or Forbidden."""
+        check_may_manage(by)
         return _channels([self._row(key)])[0]
 
     def named(self, name: str) -> Channel:
@@ -115,7 +127,9 @@ class Channels:
 
         Raises:
             InputInvalid: a value is invalid, ALERT_HOSTS does not allow the server, or there is one of that name.
+            Forbidden: the caller is limited to customers.
         """
+        check_may_manage(by)
         values = ChannelSchema().check(wanted)
         target = _target(values)
         if target is None:
@@ -134,6 +148,7 @@ class Channels:
 
     def change(self, channel: Channel, wanted: Mapping[str, object], *, by: Principal = SYSTEM) -> Channel:
         """Change a channel. Without addresses and URL, it keeps those that it has. See `add` for the errors."""
+        check_may_manage(by)
         values = ChannelSchema().check(wanted)
         target = _target(values)
         columns: dict[str, object] = {"name": values["name"], "active": values["active"], "changed_at": now()}
@@ -153,7 +168,8 @@ class Channels:
         return made
 
     def remove(self, channel: Channel, *, by: Principal = SYSTEM) -> None:
-        """Remove a channel from all rules, with the record of its deliveries. Raise ChannelUnknown if it is gone."""
+        """Remove a channel from all rules, with the record of its deliveries. Raise ChannelUnknown or Forbidden."""
+        check_may_manage(by)
         with transaction():
             for rule in self.rules(channel):
                 rules_store.change_rule(rule.id, channels=[key for key in rule.channels or () if key != channel.id])
@@ -165,19 +181,13 @@ class Channels:
         """Return the rules that name a channel. Those that notify all channels are not among them."""
         return [rule for rule in rules_store.rules() if rule.channels is not None and channel.id in rule.channels]
 
-    def deliveries(self, who: Principal, channel: Channel, limit: int) -> list[tuple[AlertDelivery, AlertMessage]]:
-        """Return the newest deliveries to a channel, with their messages.
-
-        A user who is limited to customers sees messages of rules about one of them only.
-        """
-        found = store.newest(channel.id, limit)
-        if who.customers is None:
-            return found
-        rules = {rule.id for rule in rules_store.rules(who.customers)}
-        return [one for one in found if one[1].rule in rules]
+    def deliveries(self, channel: Channel, limit: int) -> list[tuple[AlertDelivery, AlertMessage]]:
+        """Return the newest deliveries to a channel, with their messages."""
+        return store.newest(channel.id, limit)
 
     def test(self, channel: Channel, *, by: Principal = SYSTEM) -> Outcome:
-        """Send a test message, and return what came back."""
+        """Send a test message, and return what came back. Raise ChannelUnknown or Forbidden."""
+        check_may_manage(by)
         row = self._row(channel.id)
         audit.note(by, "alert channel tested", f"alert channel {channel.name}", {"to": channel.shown})
         release()  # no connection is needed while the server responds
@@ -291,6 +301,12 @@ class Channels:
         if found is None:
             raise ChannelUnknown("There is no such channel.")
         return found
+
+
+def check_may_manage(who: Principal) -> None:
+    """Raise Forbidden if a user may not see channels, because they are limited to customers."""
+    if who.customers is not None:
+        raise Forbidden("Alert channels get messages about all customers, and you are limited to some.")
 
 
 def _message(message: AlertMessage) -> Message:

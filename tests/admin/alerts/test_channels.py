@@ -120,3 +120,14 @@ def test_a_rule_notifies_chosen_channels(boss):
     assert answer.status_code == 302
     assert AlertRule.get(AlertRule.name == "Chosen").channels == [channel.id]
     assert "Operations" in boss.read("/admin/alerts/rules")
+
+
+def test_an_operator_of_one_customer_cannot_have_alerts_of_all_sent_to_an_own_channel(boss, limited):
+    path = add(boss, MAIL)
+    for shown in ("/admin/alerts/channels", NEW, path, f"{path}/edit", f"{path}/remove"):
+        assert limited.get(shown).status_code == 403
+    assert limited.send(NEW, MAIL | {"name": "Mine"}).status_code == 403
+    assert limited.send(f"{path}/edit", MAIL | {"addresses": "me@mail.example"}).status_code == 403
+    assert limited.send(f"{path}/remove", {}).status_code == 403
+    assert [one.addresses[0] for one in AlertChannel.select()] == ["ops@mail.example"]
+    assert "/admin/alerts/channels" not in limited.read("/admin/alerts").links

@@ -31,8 +31,7 @@ def add(
     name: str, role: str, customers: tuple[str, ...], mail: str | None, password_stdin: bool, as_json: bool
 ) -> None:
     """Add a user. Analysts see only the customers named here; other roles see all unless some are named."""
-    made = services().accounts.add(name, role, list(customers) or None, _password(password_stdin))
-    services().accounts.set_mail(made, mail or "")
+    made = services().accounts.add(name, role, list(customers) or None, _password(password_stdin), mail=mail or "")
     say(_as_json(made), f"Added {_render(made)}.", json=as_json)
 
 
@@ -73,8 +72,8 @@ def change(
         raise click.UsageError("An analyst sees only the customers that are named. Name them with --customer.")
     limits = None if all_customers else customers or found.customers
     if role or customers or all_customers:
-        services().accounts.change(found, role or found.role, limits)
-    if mail is not None:
+        services().accounts.change(found, role or found.role, limits, mail=mail)
+    elif mail is not None:
         services().accounts.set_mail(found, mail)
     changed = services().accounts.named(name)
     say(_as_json(changed), f"Changed {_render(changed)}.", json=as_json)

@@ -65,10 +65,9 @@ def add_person() -> ResponseReturnValue:
     """Add a user and show the password once, which is why the response is a page rather than a redirect."""
     form, password = PersonForm(), temporary_password()
     name, role, customers = form.name.data or "", form.role.data or "", form.customers.lines
-    temporary = form.kind.data != PROGRAM
+    mail, temporary = form.mail.data or "", form.kind.data != PROGRAM
     try:
-        made = services().accounts.add(name, role, customers, password, temporary=temporary, by=caller())
-        services().accounts.set_mail(made, form.mail.data or "", by=caller())
+        made = services().accounts.add(name, role, customers, password, mail=mail, temporary=temporary, by=caller())
     except FORM_ERRORS as error:
         values = SHARED_VALUES | {"form": form, "wrong": str(error)}
         return render_template("admin/people/new_person.html", **values), status_of(error)
@@ -84,12 +83,14 @@ def person(key: int) -> str:
 
 @action("/people/<int:key>", "users")
 def change_person(key: int) -> ResponseReturnValue:
+    """Change a user's role, customers and mail address; of a user of the identity provider, the address only."""
     found, form = find_person(key), RightsForm()
     try:
-        if form.role.raw_data or not found.is_external:
-            services().accounts.change(found, form.role.data or "", form.customers.lines, by=caller())
-        if form.mail.data is not None:
-            services().accounts.set_mail(found, form.mail.data, by=caller())
+        if found.is_external and "role" not in request.form:
+            services().accounts.set_mail(found, form.mail.data or "", by=caller())
+        else:
+            role, customers = form.role.data or "", form.customers.lines
+            services().accounts.change(found, role, customers, mail=form.mail.data, by=caller())
     except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form
         raise
     except FORM_ERRORS as error:

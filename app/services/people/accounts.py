@@ -26,7 +26,9 @@ from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
 MAX_CUSTOMERS = 1_000
-MAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f-\U0010ffff]{1,64}@[A-Za-z0-9.-]{1,255}")
+# As RFC 5322 has it without quotes: neither part begins or ends with a dot, or has two in a row.
+ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
+MAIL = re.compile(rf"(?=.{{1,64}}@.{{1,255}}\Z){ATOM}(\.{ATOM})*@[\w-]+(\.[\w-]+)*", re.ASCII)
 TEMPORARY_DAYS = 3  # validity of a temporary password
 TEMPORARY_BYTES = 12
 
@@ -87,6 +89,7 @@ class Accounts:
         customers: Sequence[str] | None,
         password: str,
         *,
+        mail: str = "",
         temporary: bool = False,
         by: Principal = SYSTEM,
     ) -> Principal:
@@ -94,17 +97,18 @@ class Accounts:
 
         Args:
             customers: the customers they are limited to. None means no customers for an analyst, all for other roles.
+            mail: the mail address, or an empty text.
             temporary: the password is valid for one sign-in, at which the user must choose another password.
             by: the user who adds the account.
 
         Raises:
-            AccountInvalid: the name, role, a customer or the password is invalid, or the name is already used.
+            AccountInvalid: the name, role, mail, a customer or the password is invalid, or the name is already used.
             Forbidden: the user would see more than the caller.
         """
         name = folded(name)
         if not _storable(name) or ":" in name:
             raise AccountInvalid("A user's name has 1 to 128 characters, no colon and no control characters.")
-        limited = _limits(role, customers)
+        limited, mail = _limits(role, customers), _check_mail(mail)
         _check_reach(by, name, limited)
         hashed = self._passwords.hash(password)
         expires = now() + TEMPORARY_DAYS * DAY_MS if temporary else None
@@ -112,18 +116,30 @@ class Accounts:
             made = store.add(name, role, limited, hashed, expires, secrets.token_hex(16), now())
             if made is None:
                 raise AccountInvalid(f"There is a user {name} already.")
-            audit.note(by, "user added", f"user {name}", {"role": role, "customers": limited})
+            details: dict[str, object] = {"role": role, "customers": limited}
+            if mail:
+                store.set_mail(made.id, mail)
+                details["mail"] = mail
+            audit.note(by, "user added", f"user {name}", details)
         return principal(made)
 
-    def change(self, who: Principal, role: str, customers: Sequence[str] | None, *, by: Principal = SYSTEM) -> None:
-        """Change a user's role or customers, which applies from their next request.
+    def change(
+        self,
+        who: Principal,
+        role: str,
+        customers: Sequence[str] | None,
+        *,
+        mail: str | None = None,
+        by: Principal = SYSTEM,
+    ) -> None:
+        """Change a user's role or customers, which applies from their next request, and the mail address if given.
 
         Raises:
-            AccountInvalid: the role or a customer is invalid, or the user is the last admin.
+            AccountInvalid: the role, a customer or the mail is invalid, or the user is the last admin.
             AccountUnknown: the user was removed in the meantime.
             Forbidden: the user sees more than the caller, or would see more.
         """
-        limited = _limits(role, customers)
+        limited, mail = _limits(role, customers), None if mail is None else _check_mail(mail)
         _check_reach(by, who.name, limited)
         with transaction():
             _check_not_last(who.id, who.name, role, limited)
@@ -139,6 +155,9 @@ class Accounts:
             for key in before:
                 if before[key] != after[key]:
                     details |= {f"old {key}": before[key], f"new {key}": after[key]}
+            if mail is not None and mail != (account.mail or ""):
+                store.set_mail(who.id, mail or None)
+                details |= {"old mail": account.mail, "new mail": mail}
             audit.note(by, "user changed", f"user {who.name}", details)
 
     def mail(self, who: Principal) -> str:
@@ -154,9 +173,7 @@ class Accounts:
             AccountUnknown: the user was removed in the meantime.
             Forbidden: the user sees more than the caller.
         """
-        address = address.strip()
-        if address and not MAIL.fullmatch(address):
-            raise AccountInvalid("A mail address is one such as anna@example.com.")
+        address = _check_mail(address)
         with transaction():
             account = _get(by, who.name)
             if address == (account.mail or ""):
@@ -322,6 +339,14 @@ def _limits(role: str, customers: Sequence[str] | None) -> list[str] | None:
         if not 1 <= len(code) <= MAX_CODE or CONTROL.search(code):
             raise AccountInvalid(f"A customer's code has 1 to {MAX_CODE} characters, and no control characters.")
     return limited
+
+
+def _check_mail(address: str) -> str:
+    """Return a mail address without blanks around it. It may be empty."""
+    address = address.strip()
+    if address and not MAIL.fullmatch(address):
+        raise AccountInvalid("A mail address is one such as anna@example.com.")
+    return address
 
 
 def _check_reach(by: Principal, name: str, customers: Sequence[str] | None) -> None:

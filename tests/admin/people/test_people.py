@@ -58,6 +58,9 @@ class TestANewUser:
             ({"name": "admin"}, "There is a user admin already."),
             ({"role": "owner"}, "The role 'owner' is not one of admin, operator, analyst."),
             ({"customers": "x" * 129}, "A customer's code has 1 to 128 characters"),
+            ({"mail": "olga"}, "A mail address is one such as"),
+            ({"mail": "olga..b@example.com"}, "A mail address is one such as"),
+            ({"mail": "olga@example..com"}, "A mail address is one such as"),
         ],
     )
     def test_is_not_added_with_invalid_values(self, boss, fields, message):
@@ -320,3 +323,9 @@ def test_an_admin_sets_the_mail_address_of_a_user_of_the_identity_provider(boss,
     assert (services.accounts.mail(mina), mina.role, mina.customers) == ("mina@example.com", "analyst", ("BARCHART",))
     assert boss.send(person, {"mail": "nowhere"}, form=person).status_code == 400
     assert read(boss.get(person)).first("input", id="mail")["value"] == "mina@example.com"
+
+
+def test_a_change_with_an_invalid_mail_address_changes_nothing(boss, operator):
+    answer = boss.send(f"/admin/people/{key('olga')}", {"role": "admin", "customers": "", "mail": "nobody"})
+    assert answer.status_code == 400
+    assert Account.get(Account.name == "olga").role == "operator"

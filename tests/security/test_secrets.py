@@ -28,6 +28,7 @@ from tests.support.running import ROOT, Running, wait_until
 
 pytestmark = pytest.mark.processes
 
+SERVERS = ("database", "redis", "s3", "signing key", "mail", "identity provider", "channel")
 PASSWORD, WRONG, NEW = "the first password", "a wrong password", "the second password"
 TELLING = ("/admin/", "/admin/system", "/admin/system/settings", "/admin/audit", "/metrics", "/health/ready")
 API_TOKEN = re.compile(r"tly_[A-Za-z0-9]{49}")
@@ -149,7 +150,7 @@ def alone(short_folder: Path) -> ServiceOutput:
 def with_servers(short_folder: Path, postgres_server: str) -> ServiceOutput:
     """A service with password-protected servers, one of which becomes unavailable; it logs in JSON."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
-    passwords = {name: f"hush-{secrets.token_hex(12)}" for name in ("database", "redis", "s3", "signing key")}
+    passwords = {name: f"hush-{secrets.token_hex(12)}" for name in SERVERS}
     with backing_servers.valkey(folder, passwords["redis"]) as redis_url:
         service = Running(
             folder,
@@ -164,6 +165,13 @@ def with_servers(short_folder: Path, postgres_server: str) -> ServiceOutput:
             AWS_ACCESS_KEY_ID="tally",
             AWS_SECRET_ACCESS_KEY=passwords["s3"],
             WEBHOOK_HOSTS="http://127.0.0.1:9",
+            ALERT_HOSTS="127.0.0.1:9",
+            SMTP_URL=f"smtp://tally:{passwords['mail']}@127.0.0.1:9",
+            MAIL_FROM="tally@example.com",
+            OIDC_ISSUER="http://127.0.0.1:9",
+            OIDC_CLIENT_ID="tally",
+            OIDC_CLIENT_SECRET=passwords["identity provider"],
+            OIDC_ROLES="staff=operator",
         )
         return run_and_stop(service, passwords, away=lambda: redis_py.Redis.from_url(redis_url).shutdown(nosave=True))
 
@@ -186,6 +194,7 @@ def run_and_stop(
         pages = "".join(person.ask(path) for path in TELLING)
         if passwords:
             used["webhook secret"] = webhook_secret(person)
+            used |= try_what_is_away(person, passwords["channel"])
         if away:
             away()
             person.send("/admin/sign-in", user="admin", password=WRONG)
@@ -206,6 +215,21 @@ def webhook_secret(person: Person) -> str:
     person.ask(f"{key}/run", {"csrf_token": token})
     wait_until(lambda: "cannot be reached" in person.ask(key), 40)
     return secret
+
+
+def try_what_is_away(person: Person, secret: str) -> dict[str, str]:
+    """Send mail and an alert, sign in by the provider, none of which answers, and return a second factor's secret."""
+    person.send("/admin/people/1", role="admin", customers="", mail="admin@example.com")
+    url = f"json://tally:{secret}@127.0.0.1:9/{secret}"
+    assert "is added" in person.send("/admin/alerts/channels/new", name="chat", kind="url", active="y", url=url)
+    token = TOKEN.search(person.ask("/admin/alerts/channels/1"))[1]
+    assert "The test message is not sent." in person.ask("/admin/alerts/channels/1/test", {"csrf_token": token})
+    assert "Not sent." in person.ask("/admin/system/mail", {"csrf_token": token})
+    assert "does not answer" in Person(person.url).ask("/admin/oidc/sign-in")
+    page = person.ask("/admin/me/second-factor")
+    person.send("/admin/me/second-factor", code="000000", password=NEW)
+    shown = re.search(r'id="secret"[^>]*>([A-Z2-7 ]+)<', page)[1]
+    return {"second factor": shown.replace(" ", ""), "second factor in groups": shown}
 
 
 @pytest.fixture(params=["alone", "with_servers"] if SOAK else ["with_servers"])  # the one with more secrets

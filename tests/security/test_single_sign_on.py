@@ -19,6 +19,7 @@ from app.services.people import identity_provider as client
 from app.services.people import single_sign_on, tokens
 from app.store.models import Account, AuditEntry, OidcOnce, Session
 from tests.admin.conftest import Visitor
+from tests.admin.people.test_second_factor import enter_password, set_up
 from tests.conftest import PASSWORD
 from tests.support import identity_provider as support
 from tests.support.client import Client
@@ -462,6 +463,25 @@ def test_with_passwords_off_one_local_admin_has_a_way_back(app, provider, servic
     assert Client(app, ("root", PASSWORD)).get("/reports").status_code == 200
     _, token = tokens.add(services.accounts.named("second"), "program", ["reports:read"])
     assert Client(app, ("x", token)).get("/reports").status_code == 200
+
+
+@pytest.mark.settings(oidc_only=True, totp_required="everyone")
+def test_the_way_back_needs_the_second_factor_and_a_company_account_does_not(app, provider, services):
+    services.accounts.add("root", "admin", None, PASSWORD)
+    form = "/admin/sign-in?password="
+    root = Visitor(app)
+    root.send(form, {"user": "root", "password": PASSWORD})
+    assert root.get("/admin/people").headers["Location"] == "/admin/me/second-factor"
+    assert Client(app, ("root", PASSWORD)).get("/reports").status_code == 403
+    _, (code, *_) = set_up(root)
+    assert root.get("/admin/people").status_code == 200
+    again = enter_password(app, "root", form)
+    assert not is_signed_in(again)
+    assert again.send("/admin/sign-in/code", {"code": code}).status_code == 302
+    assert is_signed_in(again)
+    company = Visitor(app)
+    enter(company, provider)
+    assert is_signed_in(company)
 
 
 def test_admins_of_the_provider_do_not_replace_the_last_local_admin(app, provider, services, admin):

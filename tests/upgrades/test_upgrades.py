@@ -19,6 +19,7 @@ from app.config import Settings
 from app.store import database as store
 from app.store.models import Delivery, Schedule
 from app.store.operations import transfer
+from app.store.operations.table_rows import Table
 from app.support.clock import now
 from app.version import VERSION
 from tests.conftest import finish_database_threads
@@ -46,12 +47,14 @@ class Upgraded:
 
     Attributes:
         kept: what is kept beside it.
-        rows: how many rows each table had before.
+        tables: the tables before.
+        rows: how many rows each of them had.
     """
 
     app: Flask
     url: str
     kept: dict[str, object]
+    tables: list[Table]
     rows: dict[str, int]
 
 
@@ -67,14 +70,15 @@ def upgraded(request, tmp_path: Path, redis_url: str, monkeypatch):
         url = make.restore_postgresql(version, backing_servers.make_database(server, name))
     kept = json.loads((make.FOLDER / version / f"{kind}.json").read_text())
     with transfer.reading(url) as source:
-        rows = {table.name: source.count(table.name) for table in source.tables()}
+        tables = source.tables()
+        rows = {table.name: source.count(table.name) for table in tables}
     settings = {"secret_key": "the secret of a kept database", "public_url": "https://tally.example"}
     app = create_app(Settings(data_dir=tmp_path / "var", database_url=url, redis_url=redis_url, **settings))
     age, time_ns, clock_ms = now() - kept["made_at"], time.time_ns, store.database.clock_ms
     monkeypatch.setattr(time, "time_ns", lambda: time_ns() - age * 1_000_000)
     monkeypatch.setattr(store.database.obj, "clock_ms", f"({clock_ms} - {age})")
     run(app, "db", "upgrade")
-    yield Upgraded(app, url, kept, rows)
+    yield Upgraded(app, url, kept, tables, rows)
     finish_database_threads()
     store.disconnect()
 
@@ -90,6 +94,17 @@ def test_every_event_report_and_user_is_found_as_before(upgraded):
     answers = read_answers(upgraded.app)
     for question, kept in upgraded.kept["answers"].items():
         assert keep_known(answers[question], kept) == kept, question
+
+
+def test_processes_of_the_old_version_can_write_until_they_are_replaced(upgraded):
+    """They fill in no column that they do not know, and leave those empty that could be empty."""
+    with transfer.reading(upgraded.url) as source:
+        columns = {table.name: {column.name: column for column in table.columns} for table in source.tables()}
+    for table in upgraded.tables:
+        is_required = {name: not column.is_nullable for name, column in columns[table.name].items()}
+        before = {column.name: not column.is_nullable for column in table.columns}
+        assert before.keys() <= is_required.keys(), table.name
+        assert [name for name, required in is_required.items() if required and not before.get(name)] == [], table.name
 
 
 def test_the_upgraded_installation_continues(upgraded):

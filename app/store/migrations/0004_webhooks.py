@@ -34,12 +34,12 @@ TABLES = (
     "CREATE INDEX schedule_webhook_webhook ON schedule_webhook (webhook)",
     "CREATE INDEX report_ended_at ON report (ended_at)",
 )
-# SQLite can neither remove a UNIQUE nor a NOT NULL from a table.
+# SQLite can neither remove a UNIQUE nor a NOT NULL from a table. The columns are in the order of PostgreSQL's.
 REBUILD = (
     """CREATE TABLE new_delivery (
-        id {key}, key TEXT NOT NULL UNIQUE, type TEXT, webhook {big}, schedule {big}, report TEXT, ended_at {big},
-        status TEXT, customer TEXT, data TEXT, state TEXT NOT NULL, tries INTEGER NOT NULL, next_try_at {big},
-        created_at {big} NOT NULL)""",
+        id {key}, key TEXT NOT NULL UNIQUE, schedule {big}, report TEXT, ended_at {big}, status TEXT,
+        state TEXT NOT NULL, tries INTEGER NOT NULL, next_try_at {big}, created_at {big} NOT NULL, type TEXT,
+        webhook {big}, customer TEXT, data TEXT)""",
     """INSERT INTO new_delivery (
         id, key, schedule, report, ended_at, status, state, tries, next_try_at, created_at)
         SELECT id, key, schedule, report, ended_at, status, state, tries, next_try_at, created_at FROM delivery""",

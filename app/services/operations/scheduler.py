@@ -65,13 +65,14 @@ class Scheduler:
         self._settings = settings
         self._sessions = Sessions(settings)
         self._erasing = retention
+        self._beat = queue.note_scheduler
         self._deliveries = deliveries
         self._channels = channels
         self._rejected = rejected
         self._backups = backups
         self._alert_evaluation = alert_evaluation
         self._tasks: list[tuple[Callable[[], None], float]] = [
-            (queue.note_scheduler, SIGN_SECONDS),
+            (self._beat, SIGN_SECONDS),
             (reports.cleanup.clean_up, SWEEP_SECONDS),
             (reports.cleanup.wake, WAKE_SECONDS),
             (spool.deliver, DELIVER_SECONDS),
@@ -118,8 +119,10 @@ class Scheduler:
     def evaluate_alerts_beside(self) -> None:
         """Evaluate the alert rules in a separate thread from now on, so that they do not wait for other tasks.
 
-        The thread may end with the process at any time, because an evaluation commits its results at once.
+        The thread may end with the process at any time, because an evaluation commits its results at once. The first
+        heartbeat comes before it, because the evaluation also checks whether a scheduler runs.
         """
+        self._run(self._beat)
         self._run_beside(self._evaluate_alerts, EVALUATE_SECONDS, "alerts")
 
     def run_all(self) -> None:

@@ -18,6 +18,7 @@ from app.services.operations import health as module
 from app.storage.local import LocalStorage
 from app.store import database as store
 from tests.support.pace import slack
+from tests.support.running import wait_until
 
 
 def problems(services) -> dict[str, str]:
@@ -100,6 +101,18 @@ class TestAGlance:
     def test_a_running_scheduler_is_detected(self, services, worker):
         services.scheduler.run_all()
         assert glance_problems(services) == {}
+
+    def test_the_first_evaluation_of_alerts_finds_the_scheduler_running(self, services, worker, monkeypatch):
+        found = []
+
+        def evaluate() -> None:
+            found.append(glance_problems(services))
+            raise SystemExit  # ends the thread
+
+        monkeypatch.setattr(services.alert_evaluation, "evaluate", evaluate)
+        services.scheduler.evaluate_alerts_beside()
+        wait_until(lambda: found, slack(10))
+        assert found == [{}]
 
     def test_the_duration_of_the_scheduler_s_silence_is_reported(self, services, worker, redis_url):
         silent = time.time() - 130

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from peewee import Case, Expression, ModelSelect, Tuple, fn
+from peewee import ModelSelect, fn
 
 from app.store import step_size
+from app.store.database import database
+from app.store.events.filters import Condition, EventFilter
 from app.store.models import AlertNormal, Event, HourlyCount, ObservedCode
 from app.store.queries import equal, execute, fetch, fetch_column
 from app.support.clock import HOUR_MS
@@ -88,19 +90,18 @@ def recent(kind: Kind, now: int, lengths: Sequence[int]) -> dict[Series, Recent]
         lengths: numbers of complete hours to sum up, in ascending order.
     """
     hour = now // HOUR_MS * HOUR_MS
-    columns = [getattr(HourlyCount, name) for name in kind.columns]
-    current = fn.sum(Case(None, [(HourlyCount.hour == hour, HourlyCount.number)], 0))
     since = [hour - length * HOUR_MS for length in lengths]
-    sums = [
-        fn.sum(Case(None, [((HourlyCount.hour >= first) & (HourlyCount.hour < hour), HourlyCount.number)], 0))
-        for first in since
-    ]
-    query = HourlyCount.select(*columns, fn.max(HourlyCount.last_at), current, *sums)
-    query = query.where(HourlyCount.hour >= since[-1], HourlyCount.hour <= hour, _known(kind.codes))
-    number = len(columns)
+    names = [f"known.{name}" for name in kind.columns]
+    sums = [f"sum(CASE WHEN hour >= {first:d} AND hour < {hour:d} THEN number ELSE 0 END)" for first in since]
+    current = f"sum(CASE WHEN hour = {hour:d} THEN number ELSE 0 END)"
+    source, values = _counts(kind.codes, since[-1], hour)
+    query = f"SELECT {', '.join([*names, 'max(last_at)', current, *sums])} FROM {source}"  # noqa: S608
+    with database.many_rows():
+        rows = database.execute_sql(f"{query} GROUP BY {', '.join(names)}" if names else query, values).fetchall()
+    number = len(names)
     return {
         kind.series(row[:number]): Recent(row[number], int(row[number + 1]), tuple(map(int, row[number + 2 :])))
-        for row in fetch(query.group_by(*columns) if columns else query)
+        for row in rows
         if row[number] is not None
     }
 
@@ -112,10 +113,11 @@ def by_hour(series: Series, begin: int, end: int) -> dict[int, int]:
 
 def past(series: Series, begin: int, end: int) -> list[PastHour]:
     """Return the hours from `begin` to `end`, both inclusive, in which a series has events, in order."""
-    columns = (fn.sum(HourlyCount.number), fn.min(HourlyCount.first_at), fn.max(HourlyCount.last_at))
-    query = HourlyCount.select(HourlyCount.hour, *columns).where(_known(_codes(series)))
-    query = query.where(HourlyCount.hour >= begin, HourlyCount.hour <= end)
-    found = fetch(query.group_by(HourlyCount.hour).order_by(HourlyCount.hour))
+    source, values = _counts(_codes(series), begin, end)
+    columns = "hour, sum(number), min(first_at), max(last_at)"
+    with database.many_rows():
+        query = f"SELECT {columns} FROM {source} GROUP BY hour ORDER BY hour"  # noqa: S608
+        found = database.execute_sql(query, values).fetchall()
     return [PastHour(hour, int(number), first, last) for hour, number, first, last in found]
 
 
@@ -135,17 +137,16 @@ def lags(series: Series, hours: Sequence[PastHour]) -> list[int]:
     sampled = [hour.hour for hour in hours[-SAMPLED_HOURS:]]
     if not sampled:
         return []
-    pairs = HourlyCount.select(HourlyCount.customer, HourlyCount.product).where(_known(_codes(series)))
-    pairs = pairs.where(HourlyCount.hour >= sampled[0], HourlyCount.hour <= sampled[-1])
-    pairs = pairs.group_by(HourlyCount.customer, HourlyCount.product).order_by(fn.sum(HourlyCount.number).desc())
-    ((customer, product),) = fetch(pairs.limit(1))
+    source, values = _counts(_codes(series), sampled[0], sampled[-1])
+    query = f"SELECT known.customer, known.product FROM {source} GROUP BY 1, 2 ORDER BY sum(number) DESC LIMIT 1"  # noqa: S608
+    customer, product = database.execute_sql(query, values).fetchone()
     found: list[int] = []
     for hour in sampled:
-        query = Event.select(Event.received - Event.timestamp)
-        query = query.where(Event.customer == customer, Event.product == product)
-        query = equal(query, (Event.type, series.type or None))
-        query = query.where(Event.timestamp >= hour, Event.timestamp < hour + HOUR_MS)
-        found += fetch_column(query.order_by(Event.timestamp).limit(SAMPLED_EVENTS))
+        events = Event.select(Event.received - Event.timestamp)
+        events = events.where(Event.customer == customer, Event.product == product)
+        events = equal(events, (Event.type, series.type or None))
+        events = events.where(Event.timestamp >= hour, Event.timestamp < hour + HOUR_MS)
+        found += fetch_column(events.order_by(Event.timestamp).limit(SAMPLED_EVENTS))
     return found
 
 
@@ -157,12 +158,16 @@ def _with_codes(query: ModelSelect[ObservedCode], codes: Mapping[str, str]) -> M
     return equal(query, *((getattr(ObservedCode, name), code) for name, code in codes.items()))
 
 
-def _known(codes: Mapping[str, str]) -> Expression:
-    """Return the condition for the counts of observed codes; the only index on the counts starts with the codes."""
-    known = ObservedCode.select(ObservedCode.customer, ObservedCode.product, ObservedCode.type)
-    columns = Tuple(HourlyCount.customer, HourlyCount.product, HourlyCount.type)
-    condition: Expression = columns.in_(_with_codes(known, codes))
-    return condition
+def _counts(codes: Mapping[str, str], begin: int, end: int) -> Condition:
+    """Return the `FROM` of the counts of observed codes in the hours from `begin` to `end`, both inclusive.
+
+    The only index on the counts starts with the codes.
+    """
+    kind = codes.get("type")
+    observed = EventFilter(codes.get("customer"), codes.get("product"), () if kind is None else (kind,))
+    condition, values = observed.where()
+    known = f"SELECT customer, product, type FROM observed_code WHERE {condition}"  # noqa: S608
+    return database.of_codes(known, f"hour BETWEEN {begin:d} AND {end:d}"), values
 
 
 # What was learnt.

@@ -119,6 +119,14 @@ class Backend(Protocol):
             ends: the ORDER BY … LIMIT … of the whole query, if it can also limit the events of each pair.
         """
 
+    def of_codes(self, codes: str, condition: str) -> str:
+        """Return the `FROM` that selects, by index, the matching hourly counts of many customers, products and types.
+
+        Args:
+            codes: a query for customers, products and types, whose rows are called `known`.
+            condition: a condition on the other columns of `hourly_count`.
+        """
+
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         """Return the ids of the events whose context contains a text, ignoring the case of ASCII letters.
 

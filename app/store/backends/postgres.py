@@ -296,6 +296,13 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
             f"WHERE event.customer = pair.customer AND event.product = pair.product AND {condition} {ends}) AS event"
         )
 
+    def of_codes(self, codes: str, condition: str) -> str:
+        return (  # OFFSET 0 keeps the planner from scanning the counts of all times
+            f"({codes}) AS known CROSS JOIN LATERAL (SELECT * FROM hourly_count "
+            f"WHERE hourly_count.customer = known.customer AND hourly_count.product = known.product "
+            f"AND hourly_count.type = known.type AND {condition} OFFSET 0) AS hourly_count"
+        )
+
     def unless_wider(self, value: str, width: int) -> str:
         return f"{value} / ({self.context_width()} <= {int(width)})::int"
 

@@ -218,6 +218,13 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
             f"WHERE event.customer = pair.customer AND event.product = pair.product AND {condition}"
         )
 
+    def of_codes(self, codes: str, condition: str) -> str:
+        return (
+            f"({codes}) AS known CROSS JOIN hourly_count "
+            f"WHERE hourly_count.customer = known.customer AND hourly_count.product = known.product "
+            f"AND hourly_count.type = known.type AND {condition}"
+        )
+
     def unless_wider(self, value: str, width: int) -> str:
         return value  # SQLite splits no columns, and `exports/csv.py` checks each row's width
 

@@ -6,9 +6,10 @@ import pytest
 
 from app.services.alerts.judging import kind_of
 from app.services.alerts.learning import RENEWED_MS, learn_due, learn_series
-from app.services.alerts.normal import Statistics
+from app.services.alerts.normal import WINDOWS, Statistics
 from app.store.alerts import counts
 from app.store.alerts.counts import Kind, Series
+from app.store.database import database
 from app.store.models import AlertNormal, Event
 from app.support.clock import DAY_MS, HOUR_MS
 from tests.services.alerts.conftest import NOON
@@ -72,3 +73,21 @@ def test_a_few_late_events_are_not_waited_for(world, nobody):
     Event.update(received=Event.timestamp + DAY_MS).where(Event.timestamp < NOON - 6 * HOUR_MS).execute()
     learn_series(Series("", "APP", ""), NOON)
     assert statistics("APP").lag_ms == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("kind", [PRODUCTS, Kind((), {})], ids=["products", "everything"])
+def test_the_counts_of_the_last_day_are_read_without_those_of_the_weeks_before(world, monkeypatch, kind):
+    for number in range(10):
+        world.past(f"P{number}", 20)
+    database.execute_sql("ANALYZE hourly_count")
+    database.execute_sql("ANALYZE observed_code")
+    run, queries = database.obj.execute_sql, []
+    with monkeypatch.context() as patch:
+        patch.setattr(database.obj, "execute_sql", lambda *query: queries.append(query) or run(*query))
+        found = counts.recent(kind, NOON, WINDOWS)
+    assert sum(seen.sums[-1] for seen in found.values()) == 10 * 24 * 20
+    (query, values) = next(query for query in queries if "hourly_count" in query[0])
+    plan = str(database.execute_sql(f"EXPLAIN {query}", values).fetchall())
+    assert "hourly_count_pkey" in plan
+    assert "Seq Scan on hourly_count" not in plan

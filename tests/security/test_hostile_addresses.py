@@ -100,6 +100,7 @@ def test_no_path_is_accepted_with_something_else_in_place_of_an_id(attacker):
 
 def test_an_address_with_a_nul_is_rejected_on_every_page(attacker):
     pages = [path for verb, path in ROWS if verb == "GET" and path.startswith("/admin")]
+    pages = [path for path in pages if "/oidc/" not in path]  # which do not exist without an identity provider
     asked = [attacker.address_of("GET", path) for path in pages]
     statuses = [attacker.status("GET", f"{one}{'&' if '?' in one else '?'}anything=a&anything=%00") for one in asked]
     assert set(statuses) == {400}

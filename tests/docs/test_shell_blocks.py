@@ -32,7 +32,7 @@ OTHERS = {"text", "json", "js", "python"}  # languages of blocks that no shell r
 PASSWORD = re.compile(r"^ME='admin:(.+)'$", re.MULTILINE)
 STARTS = re.compile(r"make run\b.*")
 # Need a package from an index, so tests/install/test_readme.py runs the first one with the package that is built there.
-ELSEWHERE = ("tally-events[oidc,parquet,s3]", "pip install tally-client")
+ELSEWHERE = ("tally-events[alerts,oidc,parquet,s3]", "pip install tally-client")
 CLIENT = ROOT / "clients" / "python" / "src"
 
 pytestmark = [

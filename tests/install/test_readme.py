@@ -14,7 +14,7 @@ from tests.install.conftest import NAME, ROOT, link, needed
 from tests.support.markdown import Block, blocks
 from tests.support.running import Running
 
-PACKAGE = "tally-events[oidc,parquet,s3]"
+PACKAGE = "tally-events[alerts,oidc,parquet,s3]"
 
 
 def installing(page: Path) -> list[Block]:

@@ -74,18 +74,27 @@ def mail_server(
         offered = None if from_start else tls
         return SMTP(recorder, hostname="mail.example", loop=loop, tls_context=offered, **log_in)
 
-    at_start = tls if from_start else None
-    server = loop.run_until_complete(loop.create_server(make, "127.0.0.1", 0, ssl=at_start))
-    recorder.url = f"{'smtps' if from_start else 'smtp'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async def start() -> asyncio.Server:
+        return await loop.create_server(make, "127.0.0.1", 0, ssl=tls if from_start else None)
+
+    # All of it runs in a thread of its own, because Playwright's loop may be running in this one.
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    recorder.url = f"{'smtps' if from_start else 'smtp'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield recorder
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(_close(server), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
+
+
+async def _close(server: asyncio.Server) -> None:
+    """Close a server, and end the conversations that are left."""
+    server.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -76,7 +76,7 @@ def connect(server: Origin, seconds: float) -> Iterator[http.client.HTTPConnecti
     connection.response_class = _FinalResponse
     line = socket.create_connection((server.host, server.port), seconds)
     if server.scheme != "http":
-        line = _trust().wrap_socket(line, server_hostname=server.host, do_handshake_on_connect=False)
+        line = trust().wrap_socket(line, server_hostname=server.host, do_handshake_on_connect=False)
     connection.sock = line
     late = threading.Event()
 
@@ -125,6 +125,6 @@ class _FinalResponse(http.client.HTTPResponse):
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
     """Return the TLS context with the system's trusted certificates. SSL_CERT_FILE and SSL_CERT_DIR override them."""
     return ssl.create_default_context()

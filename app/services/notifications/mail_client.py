@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from app.exceptions import MailFailed
+from app.support.http_client import trust
 
 TIMEOUT_SECONDS = 30.0  # of the whole exchange
 PORTS = {"smtp": 587, "smtps": 465}
@@ -62,7 +63,7 @@ class MailServer:
         timer = threading.Timer(TIMEOUT_SECONDS, cut)
         try:
             connection = (
-                smtplib.SMTP_SSL(timeout=TIMEOUT_SECONDS, context=_trust())
+                smtplib.SMTP_SSL(timeout=TIMEOUT_SECONDS, context=trust())
                 if is_tls
                 else smtplib.SMTP(timeout=TIMEOUT_SECONDS)
             )
@@ -93,7 +94,7 @@ class MailServer:
             raise smtplib.SMTPConnectError(code, said)
         connection.ehlo()
         if self._scheme == "smtp" and connection.has_extn("starttls"):
-            connection.starttls(context=_trust())
+            connection.starttls(context=trust())
             connection.ehlo()
         elif self._scheme == "smtp" and self._password and not _is_this_machine(self._host):
             raise MailFailed(f"{self.name} offers no STARTTLS, so the password was not sent to it.")
@@ -117,11 +118,6 @@ class MailServer:
 def _failure(code: int, said: bytes | str, what: str, *, is_log_in: bool = False) -> MailFailed:
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
     return MailFailed(f"{what}: {text}", code, is_permanent=code in PERMANENT and not is_log_in)
-
-
-def _trust() -> ssl.SSLContext:
-    """Return the TLS context with the system's trusted certificates. SSL_CERT_FILE and SSL_CERT_DIR override them."""
-    return ssl.create_default_context()
 
 
 def _is_this_machine(host: str) -> bool:

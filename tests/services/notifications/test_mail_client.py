@@ -40,7 +40,7 @@ def trusted(authority: trustme.CA, monkeypatch) -> None:
         authority.configure_trust(context)
         return context
 
-    monkeypatch.setattr(mail_client, "_trust", trust)
+    monkeypatch.setattr(mail_client, "trust", trust)
 
 
 def with_user(url: str) -> str:

@@ -10,6 +10,7 @@ import trustme
 
 from app.exceptions import WebhookFailed
 from app.services.notifications import webhook_client
+from app.support import http_client
 from app.support.url_origin import split
 from tests.support.pace import slack
 from tests.support.receivers import babble, flood, hang, listener, receiver, trickle
@@ -145,7 +146,7 @@ def test_an_untrusted_certificate_is_rejected(certificate):
 def test_a_request_over_tls_arrives(authority, certificate, monkeypatch):
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    monkeypatch.setattr(webhook_client, "_trust", lambda: context)
+    monkeypatch.setattr(http_client, "trust", lambda: context)
     monkeypatch.setattr(webhook_client, "TIMEOUT_SECONDS", 5)
     with receiver(certificate) as endpoint:
         assert post(endpoint.url).status == 200

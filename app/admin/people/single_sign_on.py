@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def register(app: Flask) -> None:
-    """Add the routes, outside the blueprint, because they show no page of their own and take no form of ours."""
+    """Add the routes, outside the blueprint, because they have neither pages nor forms of the dashboard."""
     app.add_url_rule("/admin/oidc/sign-in", "begin_at_provider", begin_at_provider)
     app.add_url_rule(CALLBACK, "return_from_provider", return_from_provider)
     app.add_url_rule("/admin/oidc/frontchannel-logout", "frontchannel_logout", frontchannel_logout)

@@ -295,7 +295,7 @@ def end_access(account: int, deactivated_at: int | None) -> None:
 
 
 def owner(key: int, name: str) -> Principal:
-    """Return the user in whose name something of theirs acts, or raise Forbidden if they are gone or deactivated.
+    """Return the owner of a schedule or webhook, or raise Forbidden if the user is gone or deactivated.
 
     Args:
         key: the id of the user, or of SYSTEM.

@@ -195,6 +195,11 @@ class TestExport:
         page = boss.read("/admin/events?customer=BARCHART&text=x")
         assert "about 2 events before the text filter. Export ignores the text filter." in page
 
+    def test_events_that_are_not_counted_yet_can_be_exported(self, boss, admin):
+        admin.send(event())
+        assert "about 0 events." in boss.read("/admin/events")
+        assert "Export these" in boss.read("/admin/events")
+
     def test_an_empty_list_has_no_export(self, boss):
         assert "Export these" not in boss.read("/admin/events")
 

@@ -1,7 +1,7 @@
 """Program that sends one message by Apprise, and may connect to the permitted servers only.
 
-It runs as a process of its own, because an audit hook of the interpreter enforces the limits, whatever Apprise, its
-plugins or a server's response ask for:
+It runs as a process of its own, because an audit hook of the interpreter enforces the limits, regardless of what
+Apprise, its plugins or a server's response ask for:
 
 - Names are resolved, and connections opened, only to the permitted hosts and ports. Redirects are not followed.
 - Nothing is executed, no server socket is opened, and no file is written. Files are read only where Python and its

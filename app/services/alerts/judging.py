@@ -28,7 +28,7 @@ LEVEL_HOURS = (3, 6, 24)
 LEVEL_EVENTS = 3.0  # added to both numbers, because few events say little
 LEAST_LEVEL = 0.6  # so that a silence is found within twice the limit
 CARRIED = 0.9  # of the limit, for what is missing from the days before: it was no alert then
-MAX_LEVELS = 50  # series whose level is read in one evaluation; if more are silent, others tell of a holiday
+MAX_LEVELS = 50  # maximum number of silent series whose level is read in one evaluation
 # A day counts as a holiday if a quarter of the other series, without silent ones, have less than half of normal.
 LEAST_OTHERS, OTHERS_EVENTS, HOLIDAY_LEVEL = 3, 5.0, 0.5
 OTHERS_STEP_MS = 10 * MINUTE_MS

@@ -4,7 +4,7 @@ Reports are found when they have ended, by the rows of their table, so none is l
 transaction of what happened. A webhook gets
 
 - the ends of reports of each recurring report that names it, and
-- each event of the types in its list: of reports, those that its owner may see, whoever started them.
+- each event of the types in its list: of reports, all that its owner may see, regardless of who started them.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A webhook belongs to a user, and gets only what this user may see at the moment 
 webhooks as well. `webhook_sender` makes what is sent.
 
 A secret is derived from the installation's secret and a salt, and only the salt is stored. A new secret does not end
-the previous one at once: for OVERLAP_HOURS both sign, so that receivers may change theirs in between.
+the previous one at once: for OVERLAP_HOURS both sign, so that receivers can switch to the new one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Client of the identity provider: its discovery document, its keys, its tokens, and the checks of OpenID Connect.
 
-Only this module imports Authlib, and only in an installation with OIDC_ISSUER. Whatever the provider sends is checked
-before it is used: the shape of documents, the signature and the claims of tokens. Its signatures are accepted by public
-keys only, so a token signed with `none`, or with a public key as if it was a shared secret, is invalid.
+Only this module imports Authlib, and only in an installation with OIDC_ISSUER. Everything that the provider sends is
+checked before it is used: the shape of documents, the signature and the claims of tokens. Its signatures are accepted
+by public keys only, so a token signed with `none`, or with a public key as if it was a shared secret, is invalid.
 """
 
 from __future__ import annotations

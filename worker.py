@@ -22,12 +22,13 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from app import create_app, jobs
+from app import jobs
+from app.config import Settings
 from app.exceptions import SettingInvalid, StoreUnavailable
 from app.ops import logs
 from app.ops.die_with_parent import die_with_parent
 from app.redis.queue import ReportJob, connect, queue, wait_until_there
-from app.services import Services
+from app.services import Services, start
 from app.services.reports.runner import Runner
 from app.store.database import disconnect, forget_connections
 
@@ -134,11 +135,13 @@ class UnusedLibraries(MetaPathFinder):
 def main() -> None:
     """Work until a signal stops the worker, regardless of the state of Redis."""
     sys.meta_path.insert(0, UnusedLibraries())
-    app = create_app()
-    app.config["SETTINGS"].secret()  # an unreadable key must prevent the start
+    settings = Settings.from_environment()
+    logs.configure(settings.log_format)
+    services = start(settings)
+    settings.secret()  # an unreadable key must prevent the start
     gc.collect()
     gc.freeze()  # children share these objects; a garbage collection that visits them would copy every page
-    while not work(app.extensions["services"], app.config["SETTINGS"].redis):
+    while not work(services, settings.redis):
         time.sleep(RESTART_SECONDS)
 
 

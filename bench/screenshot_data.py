@@ -336,4 +336,4 @@ class Scene:
 def _is_at_work(pid: int) -> bool:
     """Return whether a process is a worker or the scheduler."""
     words = processes.command(pid)
-    return words[1:3] == ["-m", "worker"] or "scheduler" in words
+    return words[1:3] in (["-m", "worker"], ["-m", "app.scheduler"])

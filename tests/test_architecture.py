@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -42,10 +44,11 @@ ARROWS = {
     "auth": GROUND | {"services"},
     "api": GROUND | {"schemas", "services", "auth"},
     "admin": GROUND | {"schemas", "services", "auth", "exports"},
-    "cli": GROUND | {"schemas", "services", "ops", "store"},
+    "cli": GROUND | {"schemas", "scheduler", "services", "ops", "store"},
     "hot_path": GROUND | {"services", "auth", "api", "ops"},
     "factory": GROUND | {"hot_path", "config", "store", "services", "ops", "auth", "api", "admin", "cli"},
-    "worker": {"factory", "exceptions", "jobs", "ops", "redis", "services", "store"},
+    "scheduler": {"config", "exceptions", "ops", "services"},
+    "worker": {"config", "exceptions", "jobs", "ops", "redis", "services", "store"},
     "wsgi": {"factory", "exceptions", "ops"},
 }
 
@@ -247,6 +250,11 @@ def test_building_the_application_connects_to_nothing(tmp_path):
 def named_paths(document: Path, pattern: str) -> set[str]:
     """Return the paths under `app/` that a document names in backticks."""
     return set(re.findall(rf"`(app/{pattern})`", document.read_text()))
+
+
+def test_workers_and_the_scheduler_do_not_load_the_web_application():
+    code = "import sys, worker, app.scheduler; print({'flask', 'app.api', 'app.admin'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "set()"
 
 
 def test_the_map_names_exactly_the_packages():

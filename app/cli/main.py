@@ -6,7 +6,6 @@ the settings are invalid. Errors are one line on standard error: 1 is a failure,
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -21,6 +20,8 @@ from app.cli import COMMANDS
 from app.cli.confirm import ask_before_loss
 from app.cli.processes import PROCESSES
 from app.cli.schedule import schedule
+from app.exceptions import SettingInvalid
+from app.ops import logs
 from app.version import VERSION
 
 EPILOG = "Settings are environment variables, or lines of a file .env in this folder; `tally settings list` shows them."
@@ -46,9 +47,11 @@ def main() -> NoReturn:
 
 
 def load_application() -> Flask:
-    """Return the application of `wsgi.py`. It is named by a string, because the application imports the commands."""
-    application: Flask = importlib.import_module("wsgi").app
-    return application
+    """Return the application without routes, which commands do not need."""
+    try:
+        return app.create_app(routes=False)
+    except SettingInvalid as error:
+        logs.exit_with(error)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)

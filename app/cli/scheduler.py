@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 import click
 
+from app import scheduler as process
 from app.cli.output import services, with_sentences
-
-TICK_SECONDS = 1.0
 
 
 @click.command()
@@ -21,16 +17,7 @@ def scheduler(once: bool) -> None:
 
     Any number of schedulers may run.
     """
-    tasks = services().scheduler
     if once:
-        tasks.run_all()
-        return
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    tasks.count_beside()
-    tasks.back_up_beside()
-    tasks.expire_beside()
-    tasks.evaluate_alerts_beside()
-    while not stop.wait(TICK_SECONDS):
-        tasks.run_due()
+        services().scheduler.run_all()
+    else:
+        process.run(services())

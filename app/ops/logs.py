@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NoReturn, TextIO
@@ -21,9 +22,8 @@ from typing import NoReturn, TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from app.ops.requests import current_id
-
 LEVEL = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR|CRITICAL)\]")  # the start of Granian's lines
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)  # of the one that this thread serves
 _hooks = (sys.excepthook, threading.excepthook)
 _format = "text"
 # Control characters, line separators beyond ASCII, and marks that change the direction of the text after them.
@@ -117,7 +117,7 @@ def _log_in_thread(args: threading.ExceptHookArgs) -> None:
 
 def _add_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Add the id of the current request. It is read only here, so that requests that log nothing cost nothing."""
-    if (request := current_id()) is not None:
+    if (request := request_id.get()) is not None:
         event["request"] = request
     return event
 

@@ -31,6 +31,7 @@ QUICK_SECONDS = 30  # … a death is quick if the program was younger, and has n
 LONGEST_PAUSE_SECONDS = 60.0
 LISTENERS = "TALLY_LISTENERS"  # see `web`
 WORKER_COMMAND = (sys.executable, "-m", "worker")
+SCHEDULER_COMMAND = (sys.executable, "-m", "app.scheduler")
 # Before a command: ties it to its parent. Programs get SIGKILL: without the launcher nobody would end one that hangs on
 # SIGTERM, and it would keep the port and DATA_DIR. Nothing is lost: events are on disk, and reports resume.
 HOLD = (sys.executable, "-I", "-S", die_with_parent.__file__)
@@ -187,8 +188,7 @@ def build(settings: Settings, lock: int, listeners: Sequence[int]) -> list[Progr
     programs = [Program(WEB, web, 8, common | listening, (lock, *listeners))]
     for number in range(1, settings.workers + 1):
         programs.append(Program(f"worker-{number}", WORKER_COMMAND, 6, common, (lock,)))
-    scheduler = [sys.executable, "-m", "flask", "--app", "wsgi", "scheduler"]
-    programs.append(Program("scheduler", scheduler, 6, common, (lock,)))
+    programs.append(Program("scheduler", SCHEDULER_COMMAND, 6, common, (lock,)))
     if settings.redis_url:
         return programs
     # Valkey does not start with a locale that is not installed, such as one forwarded over SSH.

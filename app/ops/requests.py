@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from random import getrandbits
 from time import perf_counter
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -15,6 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from flask import Flask, Response, request
 
 from app.ops import body_watch
+from app.ops.logs import request_id
 
 HEADER, VARIABLE = "X-Request-ID", "HTTP_X_REQUEST_ID"
 ARRIVED = "tally.arrived"  # when the request arrived, by time.perf_counter()
@@ -22,8 +22,6 @@ SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NO_ROUTE = ("other", "none")  # clients may invent any number of other methods and paths
 
 Note = Callable[[str, str, int, float], None]
-_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-current_id = _id.get  # of the request that this thread serves, or None outside a request
 
 
 def receive(app: WSGIApplication, body_seconds: float) -> WSGIApplication:
@@ -38,11 +36,11 @@ def receive(app: WSGIApplication, body_seconds: float) -> WSGIApplication:
         given = environ.get(VARIABLE, "")
         environ[VARIABLE] = id = given if SANE.fullmatch(given) else f"{getrandbits(128):032x}"
         body_watch.watch(environ, body_seconds)
-        token = _id.set(id)
+        token = request_id.set(id)
         try:
             return app(environ, start_response)
         finally:
-            _id.reset(token)
+            request_id.reset(token)
 
     return serve
 

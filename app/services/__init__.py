@@ -1,6 +1,6 @@
 """Services: the product's functions for requests, pages, commands and workers.
 
-`build` creates the services of a process. This package does not depend on HTTP.
+`start` creates the services of a process. This package does not depend on HTTP.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ from app.services.schedules.runs import ScheduleRuns
 from app.services.schedules.service import Schedules
 from app.storage import open_storage
 from app.storage.spool import SpoolFiles
+from app.store.database import open_database
 from app.store.events.writer import GroupCommitWriter
 from app.support.clock import DAY_MS
 
@@ -107,6 +108,12 @@ class Services:
     restore: Restore
     verifier: Verifier
     move: Move
+
+
+def start(settings: Settings) -> Services:
+    """Configure the database, and create the services of a process. Nothing is connected to or written yet."""
+    open_database(settings.database, settings.database_read_url)
+    return build(settings)
 
 
 def build(settings: Settings) -> Services:

@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 
 from app import create_app
 from app.exceptions import OutcomeUnknown
-from app.ops.requests import current_id
+from app.ops.logs import request_id
 from app.services.events.ingest import Ingest
 from app.store.models import Event, RejectedEvent, RejectedRequest
 from tests.faults.conftest import times
@@ -216,9 +216,9 @@ def test_log_lines_about_a_request_have_its_id(nobody, monkeypatch):
     accept, ids = Ingest.accept, []
 
     def look_and_accept(*args: object, **kwargs: object) -> object:
-        ids.append(current_id())
+        ids.append(request_id.get())
         return accept(*args, **kwargs)
 
     monkeypatch.setattr(Ingest, "accept", look_and_accept)
     nobody.post("/events", [event()], headers={"X-Request-ID": "mine-1"})
-    assert [*ids, current_id()] == ["mine-1", None]
+    assert [*ids, request_id.get()] == ["mine-1", None]

@@ -40,7 +40,8 @@ import worker
 sys.meta_path.insert(0, worker.UnusedLibraries())
 from app.services.reports import part_writer
 part_writer.PART_ROWS, part_writer.WHOLE_ROWS = 100_000, 125_000
-running = worker.create_app().extensions["services"].runner
+worker.logs.configure("text")
+running = worker.start(worker.Settings.from_environment()).runner
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
 Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""Users of the authorization matrix, and the things that their requests need, created for each request."""
+"""Users of the authorization matrix, and the things that their requests need, created anew after one is permitted."""
 
 from __future__ import annotations
 
@@ -54,9 +54,17 @@ class World:
         """Send a user's request for a path of the URL map, with everything that it needs."""
         address, sent = self.address_of(verb, path), SENT.get(f"{verb} {path}", {})
         if is_api(path):
-            return self._call(who, verb, address, sent)
-        visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
-        return self.ask_page(visitor, verb, path, address)
+            response = self._call(who, verb, address, sent)
+        else:
+            visitor = self._visitor(who) if path == "/admin/sign-out" else self.known_client(who)
+            response = self.ask_page(visitor, verb, path, address)
+        self._note(verb, path, response)
+        return response
+
+    def _note(self, verb: str, path: str, response: TestResponse) -> None:
+        """Forget what a request may have removed or changed."""
+        if verb not in ("GET", "HEAD", "OPTIONS") and response.status_code < 400:
+            del self._kept[path]
 
     def ask_page(self, visitor: Visitor, verb: str, path: str, address: str) -> TestResponse:
         """Send a request of a visitor for a page, with the fields that its form needs."""
@@ -72,7 +80,9 @@ class World:
         """Send a request of a program that sends an API token as the password of any user."""
         address, sent = self.address_of(verb, path), SENT.get(f"{verb} {path}", {})
         body = {} if verb in ("GET", "DELETE") else {"data": json.dumps(sent), "content_type": "application/json"}
-        return Client(self.app, ("anybody", token)).request(verb, address, **body)
+        response = Client(self.app, ("anybody", token)).request(verb, address, **body)
+        self._note(verb, path, response)
+        return response
 
     def token(self, kind: str) -> str:
         """Return a token of the admin: with one scope, or expired or revoked with all of them."""
@@ -141,12 +151,9 @@ class World:
         raise AssertionError("no page has a token")
 
     def address_of(self, verb: str, path: str) -> str:
-        """Return a path with its variables replaced by things created for this request if it may remove them."""
-        if f"{verb} {path}" in ROWS and verb != "GET":
-            made = self._things(path, VARIABLE.findall(path))
-        else:
-            made = self._kept.get(path) or self._things(path, VARIABLE.findall(path))
-            self._kept[path] = made
+        """Return a path with its variables replaced by things that exist."""
+        made = self._kept.get(path) or self._things(path, VARIABLE.findall(path))
+        self._kept[path] = made
         address = VARIABLE.sub(lambda name: str(made[name[1]]), path)
         return f"{address}?{QUERIES[path]}" if path in QUERIES else address
 

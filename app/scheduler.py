@@ -11,6 +11,7 @@ from app.ops import logs
 from app.services import Services, start
 
 TICK_SECONDS = 1.0
+FINISH_SECONDS = 10.0  # for deliveries at the end; what takes longer is sent again
 
 
 def run(services: Services) -> None:
@@ -24,6 +25,7 @@ def run(services: Services) -> None:
     tasks.evaluate_alerts_beside()
     while not stop.wait(TICK_SECONDS):
         tasks.run_due()
+    services.deliveries.flush(FINISH_SECONDS)
 
 
 def main() -> None:

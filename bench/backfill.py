@@ -15,9 +15,7 @@ from app.store.models import (
     Account,
     Alert,
     AlertChannel,
-    AlertDelivery,
     AlertEvaluation,
-    AlertMessage,
     AlertRule,
     AuditEntry,
     Delivery,
@@ -98,7 +96,7 @@ def leave_waiting(report: Report, age: int) -> None:
 def record_webhook(schedule: Schedule, report: Report, webhook: Webhook, *, waits: bool) -> None:
     """Record the delivery of a report that a webhook's server rejected at first, and possibly still rejects."""
     second = (None, "It did not answer within 10 seconds.") if waits else (200, "ok")
-    ends = {"state": "waiting" if waits else "delivered", "next_try_at": now() + 8 * MINUTE if waits else None}
+    ends = {"state": "waiting" if waits else "delivered", "due_at": now() + 8 * MINUTE if waits else None}
     known = {"schedule": schedule.id, "report": report.job, "status": report.status, "tries": 2}
     known |= {"type": "report.completed", "webhook": webhook.id}
     times = {"ended_at": report.ended_at, "created_at": report.ended_at}
@@ -159,16 +157,15 @@ def record_messages() -> None:
     channels = list(AlertChannel.select().order_by(AlertChannel.id))
     for number, subject in enumerate(MESSAGES):
         sent = now() - (len(MESSAGES) - number) * 40 * MINUTE
-        values = {"rule": 1, "event": "alert.firing", "alerts": [1], "text": subject, "dispatched_at": sent}
-        message = AlertMessage.create(key=str(uuid.uuid4()), subject=subject, created_at=sent, **values)
+        about = {"type": "alert.firing", "data": {"rule": 1, "subject": subject, "text": subject}, "created_at": sent}
         for channel in channels:
             fails = channel.url is not None and number == len(MESSAGES) - 1
             said = "https://hooks.slack.com answered 404. no_team" if fails else "The mail server accepted the message."
             said = said if fails or channel.url is None else "https://hooks.slack.com answered 200. ok"
-            tried = {"tries": 7 if fails else 1, "next_try_at": now() + HOUR if fails else None, "tried_at": sent}
-            state = "waiting" if fails else "delivered"
-            values = {"message": message.id, "channel": channel.id, "state": state, "said": said, "created_at": sent}
-            AlertDelivery.create(**values, **tried)
+            ends = {"tries": 7 if fails else 1, "due_at": now() + HOUR if fails else None}
+            ends |= {"state": "waiting" if fails else "delivered"}
+            delivery = Delivery.create(key=str(uuid.uuid4()), channel=channel.id, **about, **ends)
+            DeliveryTry.create(delivery=delivery.id, began_at=sent, took_ms=412, said=said)
             problem = {"problem": said, "failed_at": sent} if fails else {"sent_at": sent}
             AlertChannel.update(problem).where(AlertChannel.id == channel.id).execute()
 

@@ -75,9 +75,9 @@ def change(
 def test(name: str, as_json: bool) -> None:
     """Send a test message, and print what came back."""
     outcome = services().channels.test(services().channels.named(name))
-    if not outcome.sent:
+    if not outcome.is_good:
         raise click.ClickException(f"Not sent. {outcome.said}")
-    say({"sent": outcome.sent, "said": outcome.said}, f"Sent. {outcome.said}", json=as_json)
+    say({"sent": outcome.is_good, "said": outcome.said}, f"Sent. {outcome.said}", json=as_json)
 
 
 @channel.command()

@@ -19,5 +19,6 @@ def scheduler(once: bool) -> None:
     """
     if once:
         services().scheduler.run_all()
+        services().deliveries.flush()
     else:
         process.run(services())

@@ -141,7 +141,7 @@ def _as_json(one: Webhook) -> dict[str, object]:
 def _delivery_as_json(one: Delivery) -> dict[str, object]:
     report = f"JOB-{one.report}" if one.report else None
     shown = {"id": one.key, "type": one.type, "report": report, "state": one.state, "created": one.created_at}
-    return {**shown, "next_try": one.next_try_at}
+    return {**shown, "next_try": one.due_at}
 
 
 def _render(one: Webhook) -> str:

@@ -132,13 +132,13 @@ def build(settings: Settings) -> Services:
     webhooks = Webhooks(settings.webhook_hosts, settings.secret)
     webhook_sender = WebhookSender(webhooks, reports)
     mail = MailSender(MailServer(settings.smtp_url, settings.mail_sender), settings.base_url, settings.secret)
-    deliveries = Deliveries(webhook_sender, mail)
     schedule_runs = ScheduleRuns(reports)
     rejected = RejectedEvents(settings.rejected_keep_days, settings.rejected_max, settings.rejected_max_bytes)
     spool = EventSpool(SpoolFiles(settings.data_dir.absolute() / "spool"))
     writer = GroupCommitWriter(settings.ingest_wait_seconds, spool if settings.spool else None)
     backups = Backups(settings, storage)
     channels = Channels(Sender(settings), settings.secret)
+    deliveries = Deliveries(webhook_sender, mail, channels)
     health, request_metrics = Health(settings, queue, spool, storage, backups, channels), RequestMetrics(queue)
     alert_evaluation = Evaluation(
         lambda: [(check.name, check.problem) for check in health.glance()],
@@ -200,7 +200,6 @@ def build(settings: Settings) -> Services:
             retention,
             schedule_runs,
             deliveries,
-            channels,
             rejected,
             backups,
             alert_evaluation,

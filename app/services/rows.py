@@ -6,8 +6,6 @@ from app.store.events.filters import EventFilter
 from app.store.events.rejected_groups import Key as GroupKey
 from app.store.models import (
     Alert,
-    AlertDelivery,
-    AlertMessage,
     AlertRule,
     AlertSilence,
     Delivery,
@@ -23,8 +21,6 @@ from app.store.people.audit import AuditFilter
 
 __all__ = [
     "Alert",
-    "AlertDelivery",
-    "AlertMessage",
     "AlertRule",
     "AlertSilence",
     "AuditFilter",

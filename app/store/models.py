@@ -464,13 +464,17 @@ class WebhookSecret(Table):
 
 
 class Delivery(Table):
-    """Notification of a webhook or by mail. A row of version 1.0 has no type until `deliveries.adopt` completes it."""
+    """Notification that waits for its receiver, or was sent: a webhook, a mail about a report, or an alert message.
+
+    Version 1.0 sends the rows that have a `next_try_at`, so this version never sets it, and uses `due_at`.
+    """
 
     id = BigAutoField()
     key = TextField(unique=True)  # a UUID, the same in every try, so that a receiver can detect repeats
-    type = TextField(null=True)  # event type, such as report.completed
-    webhook = BigIntegerField(null=True)  # null: its webhook was removed before version 1.1
-    recipient = BigIntegerField(null=True)  # the user who gets it by mail; null: it is for a webhook
+    type = TextField(null=True)  # event type, such as report.completed; null: version 1.0 has added it
+    webhook = BigIntegerField(null=True)  # the receiver is this webhook,
+    recipient = BigIntegerField(null=True)  # this user, who gets it by mail,
+    channel = BigIntegerField(null=True)  # or this alert channel
     schedule = BigIntegerField(null=True)  # schedule of the report; null: none
     report = TextField(null=True)  # UUID of the report; null: the event is about none
     ended_at = BigIntegerField(null=True)  # end of the report; a report that was run again may end twice
@@ -479,18 +483,19 @@ class Delivery(Table):
     data: Field[Any] = JsonField(null=True)  # of the event; null: that of the report when it is sent
     state = TextField()  # waiting, delivered, given_up
     tries = IntegerField(default=0)  # number of tries since the last request to deliver
-    next_try_at = BigIntegerField(index=True, null=True)  # null: none
+    due_at = BigIntegerField(index=True, null=True)  # time of the next try; null: none
+    next_try_at = BigIntegerField(null=True)  # set by version 1.0 only, until `deliveries.adopt` moves it to `due_at`
     created_at = BigIntegerField()
 
 
 class DeliveryTry(Table):
-    """One try to deliver a webhook."""
+    """One try to deliver a notification."""
 
     id = BigAutoField()
     delivery = BigIntegerField()
     began_at = BigIntegerField()
     took_ms = IntegerField()
-    code = IntegerField(null=True)  # the HTTP status; null: no response
+    code = IntegerField(null=True)  # the status of HTTP or SMTP; null: no response, or of an alert channel
     said = TextField()  # beginning of the response, or the reason for having none
 
 
@@ -605,17 +610,3 @@ class AlertChannel(Table):
     sent_at = BigIntegerField(null=True)  # last message that it accepted; null: none
     failed_at = BigIntegerField(null=True)  # since when it has been failing; null: it is not
     problem = TextField(null=True)  # why the last message failed; null: it did not
-
-
-class AlertDelivery(Table):
-    """Delivery of a message about alerts to one channel."""
-
-    id = BigAutoField()
-    message = BigIntegerField()
-    channel = BigIntegerField()
-    state = TextField()  # waiting, delivered, given_up
-    tries = IntegerField(default=0)
-    next_try_at = BigIntegerField(null=True)  # null: none
-    created_at = BigIntegerField()
-    tried_at = BigIntegerField(null=True)  # last try; null: none
-    said = TextField(default="")  # what the channel answered to the last try, or the reason for no answer

@@ -46,7 +46,6 @@ RARE = (
     models.AlertSilence,
     models.AlertMessage,
     models.AlertChannel,
-    models.AlertDelivery,
 )
 # Tables that a restore changes: it leaves out sessions, and writes a line of the audit log.
 OWN = {"session", "audit", "setting_seen"}

@@ -136,11 +136,12 @@ class Service:
     def add_alert_message(self, code: str) -> None:
         """Insert a message to the newest channel, which refused it at length."""
         now = time.time_ns() // 1_000_000
-        about = {"rule": 1, "event": "alert.firing", "is_repeat": 0, "alerts": "[1]", "subject": f"Firing: {code}"}
-        self._insert("alert_message", about | {"key": code, "text": "", "created_at": now, "dispatched_at": now})
         values = {"channel": self._found("SELECT max(id) FROM alert_channel"), "state": "given_up", "tries": 11}
-        values |= {"message": self._found("SELECT max(id) FROM alert_message"), "said": f"{code} answered 500. {code}"}
-        self._insert("alert_delivery", values | {"created_at": now})
+        data = {"rule": 1, "subject": f"Firing: {code}", "text": ""}
+        values |= {"key": code, "type": "alert.firing", "data": json.dumps(data), "created_at": now}
+        self._insert("delivery", values)
+        tried = {"delivery": self._found("SELECT max(id) FROM delivery"), "began_at": now, "took_ms": 9}
+        self._insert("delivery_try", tried | {"said": f"{code} answered 500. {code}"})
 
     def _insert(self, table: str, values: dict[str, object]) -> None:
         places = ", ".join("?" * len(values))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from app.services.alerts.sender import Outcome, Sender
+from app.services.alerts.sender import Sender
+from app.services.notifications.sending import Outcome
 from app.store.models import AlertChannel
 
 URL = "jsons://user:p4ssword@hooks.example.com/s3cr3t-path"
+
+SENT = Outcome(None, "The mail server accepted the message.", is_good=True)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,7 @@ def test_a_url_is_read_from_standard_input_and_printed_nowhere(succeeds):
 
 def test_a_test_message_prints_what_came_back(succeeds, fails, outcomes):
     succeeds("channel", "add", "Operations", "--mail", "a@mail.example")
-    outcomes += [Outcome(False, "a.example answered 403."), Outcome(True, "The mail server accepted the message.")]
+    outcomes += [Outcome(None, "a.example answered 403."), SENT]
     assert "Not sent. a.example answered 403." in fails("channel", "test", "Operations")
     assert "failing: a.example answered 403." in succeeds("channel", "list")
     assert "Sent. The mail server accepted the message." in succeeds("channel", "test", "Operations")

@@ -20,7 +20,7 @@ from app.store.models import Table
 ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 # the large integers that are no times, and the times whose names clients know
 NUMBERS = {
-    *("account", "channel", "delivery", "message", "owner", "recipient", "rule", "schedule", "webhook"),
+    *("account", "channel", "delivery", "owner", "recipient", "rule", "schedule", "webhook"),
     *("last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id", "slice_end", "slice_groups", "up_to"),
     *("bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset", "rejected"),
     *("resumed_rows", "rows", "total", "totp_step", "width"),

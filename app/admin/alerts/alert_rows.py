@@ -10,7 +10,7 @@ from app.schemas.alerts import condition, scope
 from app.services.alerts.channels import Channel
 from app.services.alerts.judging import label
 from app.services.alerts.messages import is_silenced
-from app.services.rows import Alert, AlertDelivery, AlertMessage, AlertRule, AlertSilence
+from app.services.rows import Alert, AlertRule, AlertSilence
 
 ALERT_STATES = {
     "pending": State("Pending", "hourglass", "warning"),
@@ -23,11 +23,6 @@ OFF = State("Off", "pause-circle", "quiet")
 FAILING = State("Failing", "x-circle", "bad")
 WORKING = State("Working", "check-circle", "good")
 UNTRIED = State("Not used yet", "circle", "quiet")
-DELIVERY_STATES = {
-    "waiting": State("Waiting", "hourglass", "quiet"),
-    "delivered": State("Sent", "check-circle", "good"),
-    "given_up": State("Given up", "x-circle", "bad"),
-}
 CODES = ("customer", "product", "type")
 
 
@@ -73,15 +68,6 @@ class ChannelRow:
     state: State
 
 
-@dataclass(frozen=True)
-class DeliveryRow:
-    """Message to a channel, ready to be shown."""
-
-    delivery: AlertDelivery
-    message: AlertMessage
-    state: State
-
-
 def alert_row(alert: Alert, silences: Sequence[AlertSilence] = ()) -> AlertRow:
     """Return an alert for display.
 
@@ -108,10 +94,6 @@ def channel_row(channel: Channel) -> ChannelRow:
     if channel.problem:
         return ChannelRow(channel, FAILING)
     return ChannelRow(channel, WORKING if channel.sent_at else UNTRIED)
-
-
-def delivery_row(delivery: AlertDelivery, message: AlertMessage) -> DeliveryRow:
-    return DeliveryRow(delivery, message, DELIVERY_STATES[delivery.state])
 
 
 def _sentence(words: str) -> str:

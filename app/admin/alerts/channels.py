@@ -10,10 +10,11 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, RadioField, StringField
 
-from app.admin.alerts.alert_rows import channel_row, delivery_row
+from app.admin.alerts.alert_rows import channel_row
 from app.admin.blueprint import services
 from app.admin.form_errors import FORM_ERRORS, attach_errors, messages_of, status_of
 from app.admin.lines_field import LinesField
+from app.admin.notifications.delivery_rows import delivery_rows
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
 from app.auth import caller
 from app.exceptions import InputInvalid, TallyError
@@ -88,7 +89,7 @@ def alert_channel(key: int) -> Values:
     return {
         "row": channel_row(channel),
         "rules": services().channels.rules(channel),
-        "deliveries": [delivery_row(*one) for one in deliveries],
+        "deliveries": delivery_rows(deliveries),
         "most": SHOWN_DELIVERIES,
         "moving": bool(channel.waiting),
     }
@@ -99,7 +100,7 @@ def test_alert_channel(key: int) -> Response:
     """Send a test message, and show what came back."""
     channel = services().channels.get(key, by=caller())
     outcome = services().channels.test(channel, by=caller())
-    message = f"{'The test message is sent.' if outcome.sent else 'The test message is not sent.'} {outcome.said}"
+    message = f"{'The test message is sent.' if outcome.is_good else 'The test message is not sent.'} {outcome.said}"
     return redirect_with(message, link_to("alert_channel", key=key))
 
 

@@ -51,6 +51,11 @@ class DeliveryRow:
         """Return the time of the event."""
         return self.delivery.created_at if self.delivery.ended_at is None else self.delivery.ended_at
 
+    @property
+    def said(self) -> str:
+        """Return the answer to the last try."""
+        return self.tries[-1].said if self.tries else ""
+
 
 def delivery_rows(deliveries: Sequence[Delivery]) -> list[DeliveryRow]:
     tries = services().deliveries.tries(deliveries)

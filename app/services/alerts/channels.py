@@ -1,9 +1,7 @@
-"""Alert channels: where messages about alerts go, and their deliveries, at least once, even if processes die.
+"""Alert channels: where messages about alerts go.
 
-A message is handed to the channels of its rule in one transaction, as a delivery for each. Each try is counted, and
-the next try scheduled, before it is made, because the process may die meanwhile. Each channel has one try at a time, in
-a thread of its own, so that a channel that fails or does not respond holds up neither the others nor the end of the
-process.
+A message is handed to the channels of its rule in one transaction, as a delivery for each, which `Deliveries` sends.
+Each channel has one try at a time, so that one that does not respond does not hold up the others.
 
 A channel's URL contains secrets. It is encrypted with a key derived from the installation's secret key.
 
@@ -16,48 +14,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import threading
-import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
-from app.exceptions import (
-    MISSING,
-    ChannelUnknown,
-    FieldError,
-    Forbidden,
-    InputInvalid,
-    SettingInvalid,
-    StoreUnavailable,
-)
+from app.exceptions import MISSING, ChannelUnknown, FieldError, Forbidden, InputInvalid, SettingInvalid
 from app.schemas.channels import ChannelSchema
 from app.schemas.json import shown
-from app.services.alerts.sender import NEEDS_EXTRA, Message, Outcome, Sender, Target, mask
+from app.services.alerts.sender import NEEDS_EXTRA, SEND_SECONDS, Message, Sender, Target, mask
+from app.services.notifications.sending import Kind, Outcome
 from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.alerts import alerts as alerts_store
 from app.store.alerts import channels as store
 from app.store.alerts import rules as rules_store
 from app.store.alerts.alerts import FIRING
-from app.store.database import release, server_time, transaction
-from app.store.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule
-from app.support.clock import DAY_MS, SKEW_MS, now
-from app.support.timed_call import start_call
+from app.store.database import release, transaction
+from app.store.models import AlertChannel, AlertMessage, AlertRule, Delivery
+from app.store.notifications import deliveries
+from app.support.clock import now
 
 MAX_CHANNELS = 50
-MAX_CONCURRENT_TRIES = 4
 MAX_DISPATCHED = 100  # messages in one run
-PAUSES_SECONDS = (30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800)  # to the next try: eleven in 16 hours
-LAST_TRY_SECONDS = 120  # after that, the process of the last try is considered dead
+PAUSES_SECONDS = (30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800)  # eleven tries in 16 hours
 TEST_SECONDS = 20
-KEEP_DAYS = 60
-LONGEST_MS = PAUSES_SECONDS[-1] * 1000 + SKEW_MS  # no try is scheduled further ahead
 UNREADABLE = "The URL of the channel cannot be decrypted, because SECRET_KEY has changed. Enter it again."
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,17 +66,17 @@ class Channel:
 
 
 class Channels:
-    """Channels of this installation.
+    """Channels of this installation, and the maker of what they get: a `Sender` of the queue.
 
     Args:
         secret: returns the installation's secret, from which the key of the URLs is derived.
     """
 
+    kind = Kind("channel", "alert message", PAUSES_SECONDS, max_tries=4, in_order=True)
+
     def __init__(self, sender: Sender, secret: Callable[[], str]) -> None:
         self._sender = sender
         self._secret = secret
-        self._busy: set[int] = set()
-        self._lock = threading.Lock()
 
     @property
     def hosts(self) -> list[str]:
@@ -161,7 +143,7 @@ class Channels:
             if not changed:
                 raise ChannelUnknown(f"There is no channel {shown(channel.name)}.")
             if not values["active"]:
-                store.give_up_all(channel.id)
+                deliveries.give_up_all(channel=channel.id)
             made = self.get(channel.id)
             details = {"to": made.shown, "name": made.name, "active": made.active}
             audit.note(by, "alert channel changed", f"alert channel {channel.name}", details)
@@ -181,89 +163,54 @@ class Channels:
         """Return the rules that name a channel. Those that notify all channels are not among them."""
         return [rule for rule in rules_store.rules() if rule.channels is not None and channel.id in rule.channels]
 
-    def deliveries(self, channel: Channel, limit: int) -> list[tuple[AlertDelivery, AlertMessage]]:
-        """Return the newest deliveries to a channel, with their messages."""
-        return store.newest(channel.id, limit)
+    def deliveries(self, channel: Channel, limit: int) -> list[Delivery]:
+        """Return the newest deliveries to a channel."""
+        return deliveries.newest(limit, channel=channel.id)
 
     def test(self, channel: Channel, *, by: Principal = SYSTEM) -> Outcome:
         """Send a test message, and return what came back. Raise ChannelUnknown or Forbidden."""
         check_may_manage(by)
         row = self._row(channel.id)
         audit.note(by, "alert channel tested", f"alert channel {channel.name}", {"to": channel.shown})
-        release()  # no connection is needed while the server responds
         body = f"This is a test of the channel {channel.name}, sent by {by.name}. No alert is firing."
-        outcome = self._send(row, Message("Tally: test message", body, "info", f"test {channel.id}"), TEST_SECONDS)
-        if outcome.sent:
-            store.note_works(channel.id, now())
-        else:
-            store.note_problem(channel.id, now(), outcome.said)
-        return outcome
+        return self._send(row, Message("Tally: test message", body, "info", f"test {channel.id}"), seconds=TEST_SECONDS)
 
-    def send(self) -> None:
-        """Hand waiting messages to the channels of their rules, and start tries that are due."""
+    def announce(self, since: int) -> None:
+        """Hand waiting messages to the channels of their rules."""
         for message in alerts_store.waiting_messages(MAX_DISPATCHED):
-            self._dispatch(message)
-        with self._lock:
-            for delivery in store.due(now(), latest=now() + LONGEST_MS, busy=self._busy):
-                if len(self._busy) < MAX_CONCURRENT_TRIES:
-                    self._busy.add(delivery.channel)
-                    start_call(self._work, delivery)
+            with transaction():
+                if alerts_store.dispatch_message(message.id, now()):
+                    self._dispatch(message)
 
-    def flush(self) -> None:
-        """Wait until every started try has ended."""
-        while self._busy:
-            time.sleep(0.01)
-
-    def purge(self) -> None:
-        """Purge deliveries after KEEP_DAYS."""
-        store.purge(server_time() - KEEP_DAYS * DAY_MS)
+    def attempt(self, delivery: Delivery, moment: int) -> Outcome:
+        """Send a delivery to its channel, and return what came back."""
+        channel = store.by_id(delivery.channel or 0)
+        if channel is None:
+            return Outcome(None, "There is no channel any more.", is_final=True)
+        return self._send(channel, _message(delivery), delivery.id)
 
     def _dispatch(self, message: AlertMessage) -> None:
-        with transaction():
-            if alerts_store.dispatch_message(message.id, now()):
-                rule = rules_store.rule(message.rule)
-                channels = store.every(None if rule is None else rule.channels)
-                store.add_deliveries(message.id, [one.id for one in channels if one.active], now())
+        rule = rules_store.rule(message.rule)
+        data = {"rule": message.rule, "subject": message.subject, "text": message.text}
+        for channel in store.every(None if rule is None else rule.channels):
+            if channel.active:
+                deliveries.add(str(uuid.uuid4()), message.event, data, now(), channel=channel.id)
 
-    def _work(self, delivery: AlertDelivery) -> None:
-        try:
-            self._deliver(delivery)
-        except StoreUnavailable as error:
-            log.warning("alert channel not tried, it will be", channel=delivery.channel, reason=str(error))
-        except Exception:  # noqa: BLE001 - nobody waits for this thread, so log in full; the next try follows
-            log.exception("alert channel failed", channel=delivery.channel)
-        finally:
-            release()
-            with self._lock:
-                self._busy.discard(delivery.channel)
-
-    def _deliver(self, delivery: AlertDelivery) -> None:
-        """Make a try if no other process has claimed it."""
-        number, begun = delivery.tries + 1, now()
-        channel, message = store.by_id(delivery.channel), store.message(delivery.message)
-        if delivery.tries > len(PAUSES_SECONDS) or channel is None or message is None:
-            store.give_up_delivery(delivery.id)
-            return
-        is_last = number > len(PAUSES_SECONDS)
-        pause = LAST_TRY_SECONDS if is_last else PAUSES_SECONDS[number - 1]
-        if not store.claim(delivery, begun, begun + pause * 1000):
-            return
-        sent = _message(message)
-        release()  # no connection is needed while the server responds
-        outcome = self._send(channel, sent)
-        if outcome.sent:
-            store.note_delivered(delivery, now(), outcome.said)
-            log.info("alert sent", channel=channel.name, number=number)
-        else:
-            store.note_failed(delivery, now(), outcome.said, is_last=is_last)
-            log.warning("alert not sent", channel=channel.name, number=number, reason=outcome.said)
-
-    def _send(self, channel: AlertChannel, message: Message, *limit: int) -> Outcome:
+    def _send(self, channel: AlertChannel, message: Message, delivery: int = 0, seconds: int = SEND_SECONDS) -> Outcome:
+        """Send a message, note whether the channel works, and return what came back."""
         try:
             target = self._open(channel)
+            release()  # no connection is needed while the server responds
+            outcome = self._sender.send(target, message, seconds)
         except SettingInvalid as error:
-            return Outcome(False, str(error))
-        return self._sender.send(target, message, *limit)
+            outcome = Outcome(None, str(error))
+        with transaction():
+            if outcome.is_good:
+                store.note_works(channel.id, now())
+                deliveries.hurry(channel.id, now(), other_than=delivery)
+            else:
+                store.note_problem(channel.id, now(), outcome.said)
+        return outcome
 
     def _columns(self, target: Target) -> dict[str, object]:
         """Return the columns of a target, or raise InputInvalid if it cannot be reached."""
@@ -309,17 +256,17 @@ def check_may_manage(who: Principal) -> None:
         raise Forbidden("Alert channels get messages about all customers, and you are limited to some.")
 
 
-def _message(message: AlertMessage) -> Message:
+def _message(delivery: Delivery) -> Message:
     """Return a message about alerts of a rule. It is the end of the problem if no other alert of the rule fires."""
-    kind = "failure"
-    if message.event == "alert.resolved":
-        still_firing = any(one.rule == message.rule and one.state == FIRING for one in alerts_store.current())
+    rule, kind = delivery.data["rule"], "failure"
+    if delivery.type == "alert.resolved":
+        still_firing = any(one.rule == rule and one.state == FIRING for one in alerts_store.current())
         kind = "info" if still_firing else "success"
-    return Message(message.subject, message.text, kind, f"rule {message.rule}")
+    return Message(delivery.data["subject"], delivery.data["text"], kind, f"rule {rule}")
 
 
 def _channels(rows: Sequence[AlertChannel]) -> list[Channel]:
-    waiting = store.count_waiting([row.id for row in rows])
+    waiting = deliveries.count_waiting([row.id for row in rows])
     return [
         Channel(
             row.id,

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.services.alerts import apprise_process
+from app.services.notifications.sending import Outcome
 from app.support.url_origin import named
 
 SCHEMES = (*apprise_process.PLUGINS, "https")
@@ -56,14 +57,6 @@ class Message:
     body: str
     kind: str
     key: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came back from a channel: whether it accepted the message, and its response or the reason in a sentence."""
-
-    sent: bool
-    said: str
 
 
 class Sender:
@@ -109,19 +102,20 @@ class Sender:
     def send(self, target: Target, message: Message, seconds: int = SEND_SECONDS) -> Outcome:
         """Send a message, and return what came back. It takes at most so many seconds."""
         if target.addresses and not self.sends_mail:
-            return Outcome(False, "Mail is not set up: SMTP_URL is not set.")
+            return Outcome(None, "Mail is not set up: SMTP_URL is not set.")
         if not _is_installed():
-            return Outcome(False, NEEDS_EXTRA)
+            return Outcome(None, NEEDS_EXTRA)
         permitted = [self._mail_server()] if target.addresses else [(one.host, one.port) for one in self._hosts]
         result = self._run(target, message, permitted, seconds)
         if result is None:
-            return Outcome(False, f"There was no answer within {seconds} seconds.")
+            return Outcome(None, f"There was no answer within {seconds} seconds.")
         if result.get("invalid"):
-            return Outcome(False, "The URL is not complete; see the examples in the documentation.")
+            return Outcome(None, "The URL is not complete; see the examples in the documentation.")
         said = self._refusal(result["refused"])
         if said is not None:
-            return Outcome(False, f"The channel {said}.")
-        return Outcome(result["sent"], _clean(_describe(result), self._secrets(target)))
+            return Outcome(None, f"The channel {said}.")
+        said = _clean(_describe(result), self._secrets(target))
+        return Outcome(None, said, is_good=result["sent"])
 
     def _refusal(self, refused: Sequence[Sequence[Any]]) -> str | None:
         """Return the end of a sentence about the first server that ALERT_HOSTS does not allow, if there is one."""

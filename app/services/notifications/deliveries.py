@@ -1,7 +1,9 @@
-"""Deliveries: notifications are sent at least once, even if processes die.
+"""The queue of notifications: each is sent at least once, even if processes die.
 
-Each try is counted, and the next try scheduled, before it is made, because the process may die meanwhile. The scheduler
-sends in separate threads, so that a server that does not respond does not block other tasks.
+It serves webhooks, mail and alert channels. A `Sender` of each kind creates the deliveries of what has happened, and
+makes a try. Each try is counted, and the next try scheduled, before it is made, because the process may die meanwhile.
+Each try has a thread of its own, so that a server that does not respond holds up neither the other tasks of the
+scheduler nor the end of its process.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from math import inf
 
 import structlog
 
 from app.exceptions import StoreUnavailable, WebhookUnknown
-from app.services.notifications.mail_sender import MailSender
-from app.services.notifications.outcome import Outcome
+from app.services.notifications.sending import JITTER, Outcome, Sender
 from app.services.notifications.webhook_sender import WebhookSender
 from app.services.people import audit
 from app.services.people.principal import Principal
@@ -25,19 +27,15 @@ from app.store.database import release, server_time, transaction
 from app.store.models import Delivery, DeliveryTry, Webhook
 from app.store.notifications import deliveries as store
 from app.store.notifications import webhooks as webhooks_store
-from app.support.clock import DAY_MS, SKEW_MS, now
+from app.support.clock import DAY_MS, now
+from app.support.timed_call import start_call
 
-MAX_CONCURRENT_TRIES = 8
-# From each try to the next: ten within three days. Up to a tenth more, so that many do not return at the same moment.
-PAUSES_SECONDS = (30, 120, 600, 1_800, 7_200, 21_600, 54_000, 72_000, 86_400)
-JITTER = 0.1
 LAST_TRY_SECONDS = 120  # time limit of the last try; after that, its process is considered dead
 NOTIFIED_DAYS = 14  # older ends are not notified, for example after the schedulers were down for long
 KEEP_DAYS = 60
 MAX_RESPONSE_LENGTH = 500  # characters
 # The signatures of the link and the request, which a response may repeat.
 SIGNATURES = re.compile(r"(signature(?:=|%3D|\\u003d)|\bv1(?:=|%3D|\\u003d|,|%2C))[\w+/-]+", re.IGNORECASE)
-LONGEST_MS = round(PAUSES_SECONDS[-1] * 1000 * (1 + JITTER)) + SKEW_MS  # no retry is scheduled further ahead
 
 log = structlog.get_logger(__name__)
 
@@ -45,27 +43,22 @@ log = structlog.get_logger(__name__)
 class Deliveries:
     """Deliveries of a process."""
 
-    def __init__(self, webhooks: WebhookSender, mail: MailSender) -> None:
+    def __init__(self, webhooks: WebhookSender, *others: Sender) -> None:
         self._webhooks = webhooks
-        self._mail = mail
-        self._pool = ThreadPoolExecutor(MAX_CONCURRENT_TRIES, thread_name_prefix="delivery")
-        self._busy: set[int] = set()
+        self._senders: list[Sender] = [webhooks, *others]
+        self._busy: dict[int, Delivery] = {}
         self._lock = threading.Lock()
 
     def send(self) -> None:
-        """Create deliveries for reports that have ended, and start tries that are due, up to the number of threads."""
-        store.adopt()
-        for sender in (self._webhooks, self._mail):
-            sender.announce(now() - NOTIFIED_DAYS * DAY_MS)
-        with self._lock:
-            for delivery in store.due(now(), MAX_CONCURRENT_TRIES + len(self._busy), latest=now() + LONGEST_MS):
-                if delivery.id not in self._busy and len(self._busy) < MAX_CONCURRENT_TRIES:
-                    self._busy.add(delivery.id)
-                    self._pool.submit(self._work, delivery)
+        """Create deliveries of what has happened, and start tries that are due. An error of a kind stops no other."""
+        with ExitStack() as stack:
+            for sender in self._senders:
+                stack.callback(self._send, sender)
 
-    def flush(self) -> None:
-        """Wait until every started try has ended."""
-        while self._busy:
+    def flush(self, seconds: float = inf) -> None:
+        """Wait until every started try has ended, or for some seconds."""
+        until = time.monotonic() + seconds
+        while self._busy and time.monotonic() < until:
             time.sleep(0.01)
 
     def test(self, by: Principal, webhook: Webhook) -> Delivery:
@@ -73,7 +66,7 @@ class Deliveries:
         with transaction():
             delivery = self._webhooks.add_test(webhook)
             audit.note(by, "webhook tested", f"webhook {webhook.id}: {webhook.name}")
-        self._note(delivery, 1, now(), self._webhooks.attempt(delivery, now()), is_last=True)
+        self._note(self._webhooks, delivery, 1, now(), self._webhooks.attempt(delivery, now()), is_last=True)
         return self.get(webhook, delivery.id)
 
     def newest(self, webhook: Webhook, limit: int) -> list[Delivery]:
@@ -103,9 +96,19 @@ class Deliveries:
         store.purge(server_time() - KEEP_DAYS * DAY_MS)
         webhooks_store.purge_secrets(server_time() - DAY_MS)
 
-    def _work(self, delivery: Delivery) -> None:
+    def _send(self, sender: Sender) -> None:
+        sender.announce(now() - NOTIFIED_DAYS * DAY_MS)
+        kind = sender.kind
+        with self._lock:
+            busy = [one for one in self._busy.values() if getattr(one, kind.receiver) is not None]
+            free, latest = kind.max_tries - len(busy), now() + kind.longest_ms
+            for delivery in store.due(kind.receiver, now(), free, latest=latest, busy=busy, in_order=kind.in_order):
+                self._busy[delivery.id] = delivery
+                start_call(self._work, sender, delivery)
+
+    def _work(self, sender: Sender, delivery: Delivery) -> None:
         try:
-            self._deliver(delivery)
+            self._deliver(sender, delivery)
         except StoreUnavailable as error:
             log.warning("delivery not tried, it will be", delivery=delivery.key, reason=str(error))
         except Exception:  # noqa: BLE001 - nobody waits for this thread, so log in full; the next try follows
@@ -113,22 +116,22 @@ class Deliveries:
         finally:
             release()
             with self._lock:
-                self._busy.discard(delivery.id)
+                del self._busy[delivery.id]
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver(self, sender: Sender, delivery: Delivery) -> None:
         """Make a try if no other process has claimed it."""
-        number, begun = delivery.tries + 1, now()
-        if delivery.tries > len(PAUSES_SECONDS):
+        number, begun, pauses = delivery.tries + 1, now(), sender.kind.pauses_seconds
+        if delivery.tries > len(pauses):
             store.give_up(delivery.id)
             return
-        is_last = number > len(PAUSES_SECONDS)
-        pause = LAST_TRY_SECONDS if is_last else PAUSES_SECONDS[number - 1] * (1 + JITTER * random.random())
-        if not store.claim(delivery, begun + round(pause * 1000)):
-            return
-        sender = self._webhooks if delivery.recipient is None else self._mail
-        self._note(delivery, number, begun, sender.attempt(delivery, begun), is_last=is_last)
+        is_last = number > len(pauses)
+        pause = LAST_TRY_SECONDS if is_last else pauses[number - 1] * (1 + JITTER * random.random())
+        if store.claim(delivery, begun + round(pause * 1000)):
+            self._note(sender, delivery, number, begun, sender.attempt(delivery, begun), is_last=is_last)
 
-    def _note(self, delivery: Delivery, number: int, begun: int, outcome: Outcome, *, is_last: bool) -> None:
+    def _note(
+        self, sender: Sender, delivery: Delivery, number: int, begun: int, outcome: Outcome, *, is_last: bool
+    ) -> None:
         """Record a try, and what follows from it."""
         is_over = is_last or outcome.is_final
         state = store.DELIVERED if outcome.is_good else store.GIVEN_UP if is_over else store.WAITING
@@ -138,10 +141,7 @@ class Deliveries:
         if state == store.WAITING and outcome.wait_ms:
             store.postpone(delivery.id, number, now() + outcome.wait_ms)
         known = {"delivery": delivery.key, "number": number} | tried
-        if delivery.recipient is None:
-            (log.info if outcome.is_good else log.warning)("webhook tried", **known)
-        else:
-            (log.info if outcome.is_good else log.warning)("mail tried", **known)
+        (log.info if outcome.is_good else log.warning)(f"{sender.kind.name} tried", **known)
 
 
 def _clean(text: str) -> str:

@@ -21,7 +21,7 @@ from app.exceptions import FieldError, InputInvalid, LinkInvalid, MailFailed
 from app.schemas.json import shown
 from app.schemas.reports import source
 from app.services.notifications.mail_client import MailServer
-from app.services.notifications.outcome import Outcome
+from app.services.notifications.sending import PAUSES_SECONDS, Kind, Outcome
 from app.services.people import audit
 from app.services.people.accounts import principal
 from app.services.people.principal import SYSTEM, Principal
@@ -53,12 +53,14 @@ class Policy(EmailPolicy):
 
 
 class MailSender:
-    """Maker of mail about reports.
+    """Maker of mail about reports: a `Sender` of the queue.
 
     Args:
         base_url: PUBLIC_URL, to which links lead.
         secret: returns the installation's secret, which signs the links that unsubscribe.
     """
+
+    kind = Kind("recipient", "mail", PAUSES_SECONDS, max_tries=8)
 
     def __init__(self, server: MailServer, base_url: str, secret: Callable[[], str]) -> None:
         self.server = server

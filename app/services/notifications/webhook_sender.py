@@ -20,7 +20,7 @@ from app.exceptions import Forbidden, InputInvalid, ReportError, StorageFailed, 
 from app.schemas.reports import job
 from app.schemas.webhooks import EVENT_TYPES, TEST
 from app.services.notifications import signatures
-from app.services.notifications.outcome import Outcome
+from app.services.notifications.sending import PAUSES_SECONDS, Kind, Outcome
 from app.services.notifications.webhook_client import post
 from app.services.notifications.webhooks import Webhooks
 from app.services.people.accounts import owner
@@ -43,7 +43,9 @@ ENDED = {store.REPORT_COMPLETED: ("COMPLETE",), store.REPORT_FAILED: ("FAILED", 
 
 
 class WebhookSender:
-    """Maker of what webhooks get."""
+    """Maker of what webhooks get: a `Sender` of the queue."""
+
+    kind = Kind("webhook", "webhook", PAUSES_SECONDS, max_tries=8)
 
     def __init__(self, webhooks: Webhooks, reports: Reports) -> None:
         self._webhooks = webhooks
@@ -63,16 +65,17 @@ class WebhookSender:
         EVENT_TYPES[type]
         found = [one for one in webhooks_store.enabled() if type in one.types and _may_get(one, type, customer)]
         for webhook in found:
-            store.add(_new_key(), type, webhook.id, dict(data), now(), customer=customer)
+            store.add(_new_key(), type, dict(data), now(), webhook=webhook.id, customer=customer)
         return len(found)
 
     def add_test(self, webhook: Webhook) -> Delivery:
         """Create a delivery that says that it is a test. The caller makes its only try."""
         data = {"message": "This is a test.", "webhook": webhook.name}
-        return store.add(_new_key(), TEST, webhook.id, data, now(), is_test=True)
+        return store.add(_new_key(), TEST, data, now(), is_test=True, webhook=webhook.id)
 
     def announce(self, since: int) -> None:
         """Create the deliveries of reports that have ended since a time."""
+        store.adopt()
         begun, since_last = now(), max(since, self._announced_to - LATE_MS)
         for report, key in store.unannounced(since):
             store.add_report(_new_key(), report, key, now())

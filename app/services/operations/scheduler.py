@@ -11,7 +11,6 @@ import structlog
 from app.config import Settings
 from app.exceptions import QueueUnavailable, StoreUnavailable
 from app.redis.queue import ReportQueue
-from app.services.alerts.channels import Channels
 from app.services.alerts.evaluation import Evaluation
 from app.services.events.rejected import RejectedEvents
 from app.services.events.spool import EventSpool
@@ -57,7 +56,6 @@ class Scheduler:
         retention: Retention,
         schedule_runs: ScheduleRuns,
         deliveries: Deliveries,
-        channels: Channels,
         rejected: RejectedEvents,
         backups: Backups,
         alert_evaluation: Evaluation,
@@ -67,7 +65,6 @@ class Scheduler:
         self._erasing = retention
         self._beat = queue.note_scheduler
         self._deliveries = deliveries
-        self._channels = channels
         self._rejected = rejected
         self._backups = backups
         self._alert_evaluation = alert_evaluation
@@ -82,7 +79,6 @@ class Scheduler:
             (shrink_log, SHRINK_SECONDS),
             (schedule_runs.run_due, SCHEDULE_SECONDS),
             (deliveries.send, NOTIFY_SECONDS),
-            (channels.send, NOTIFY_SECONDS),
             (self._back_up, BACKUP_SECONDS),
             (self._evaluate_alerts, EVALUATE_SECONDS),
         ]
@@ -167,7 +163,6 @@ class Scheduler:
         """Purge what is old, such as idempotency keys, sessions, tokens and audit entries."""
         idempotency.purge(server_time() - KEY_DAYS * DAY_MS)
         self._deliveries.purge()
-        self._channels.purge()
         self._alert_evaluation.purge(server_time())
         self._rejected.purge()
         self._sessions.purge()

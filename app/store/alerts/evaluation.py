@@ -153,6 +153,7 @@ def failed_reports(since: int) -> list[str]:
 
 
 def failed_webhooks(since: int) -> int:
-    """Return the number of webhooks whose last try was since a time, after which they were given up."""
+    """Return the number of webhooks and mails whose last try was since a time, after which they were given up."""
     last = DeliveryTry.select(DeliveryTry.delivery).where(DeliveryTry.began_at >= since)
-    return Delivery.select().where(Delivery.state == "given_up", Delivery.id.in_(last)).count()
+    given_up = (Delivery.state == "given_up") & Delivery.channel.is_null()  # channels have a check of their own
+    return Delivery.select().where(given_up, Delivery.id.in_(last)).count()

@@ -1,7 +1,8 @@
 """Webhooks with a row of their own: several for a schedule, event types that they want, and secrets that overlap.
 
 The webhook of each schedule is carried over with its secret and its deliveries. The columns of a schedule's webhook
-stay, and `delivery` accepts rows without a type, because processes of version 1.0 may run until they are replaced.
+stay, and `delivery` accepts rows without a type, because processes of version 1.0 may run until they are replaced. They
+send the rows that have a `next_try_at`, so what waits has a `due_at` instead.
 """
 
 from peewee import SqliteDatabase
@@ -39,22 +40,24 @@ REBUILD = (
     """CREATE TABLE new_delivery (
         id {key}, key TEXT NOT NULL UNIQUE, schedule {big}, report TEXT, ended_at {big}, status TEXT,
         state TEXT NOT NULL, tries INTEGER NOT NULL, next_try_at {big}, created_at {big} NOT NULL, type TEXT,
-        webhook {big}, customer TEXT, data TEXT)""",
+        webhook {big}, customer TEXT, data TEXT, due_at {big})""",
     """INSERT INTO new_delivery (
         id, key, schedule, report, ended_at, status, state, tries, next_try_at, created_at)
         SELECT id, key, schedule, report, ended_at, status, state, tries, next_try_at, created_at FROM delivery""",
     "DROP TABLE delivery",
     "ALTER TABLE new_delivery RENAME TO delivery",
-    "CREATE INDEX delivery_next_try_at ON delivery (next_try_at)",
     "CREATE INDEX delivery_schedule ON delivery (schedule, id)",
 )
 EXTEND = (
     """ALTER TABLE delivery
         DROP CONSTRAINT delivery_report_ended_at_key, ALTER schedule DROP NOT NULL, ALTER report DROP NOT NULL,
         ALTER ended_at DROP NOT NULL, ALTER status DROP NOT NULL, ADD type TEXT, ADD webhook bigint, ADD customer TEXT,
-        ADD data TEXT""",
+        ADD data TEXT, ADD due_at bigint""",
+    "DROP INDEX delivery_next_try_at",
 )
 INDEXES = (
+    "CREATE INDEX delivery_next_try_at ON delivery (next_try_at) WHERE next_try_at IS NOT NULL",
+    "CREATE INDEX delivery_due_at ON delivery (due_at)",
     "CREATE INDEX delivery_webhook ON delivery (webhook, id)",
     "CREATE UNIQUE INDEX delivery_report_webhook ON delivery (report, ended_at, webhook)",
     "CREATE UNIQUE INDEX delivery_without_type ON delivery (report, ended_at) WHERE type IS NULL",
@@ -71,5 +74,7 @@ CARRY_OVER = (
         SELECT link.webhook, 'tally_hook_', coalesce(schedule.webhook_salt, ''), link.added_at
         FROM schedule JOIN schedule_webhook AS link ON link.schedule = schedule.id ORDER BY link.webhook""",
     """UPDATE delivery SET type = CASE status WHEN 'COMPLETE' THEN 'report.completed' ELSE 'report.failed' END,
-        webhook = (SELECT link.webhook FROM schedule_webhook AS link WHERE link.schedule = delivery.schedule)""",
+        webhook = (SELECT link.webhook FROM schedule_webhook AS link WHERE link.schedule = delivery.schedule),
+        due_at = next_try_at, next_try_at = NULL""",
+    "UPDATE delivery SET state = 'given_up', due_at = NULL WHERE state = 'waiting' AND webhook IS NULL",
 )

@@ -1,4 +1,4 @@
-"""Tables of alert channels."""
+"""Alert channels, and their deliveries."""
 
 from peewee import SqliteDatabase
 
@@ -9,7 +9,7 @@ POSTGRESQL = {"key": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "big": "
 
 
 def up(migrator: object, db: Backend) -> None:
-    """Create the tables."""
+    """Create the table and the column."""
     types = SQLITE if isinstance(db, SqliteDatabase) else POSTGRESQL
     for statement in STATEMENTS:
         db.execute_sql(statement.format(**types))
@@ -19,10 +19,6 @@ STATEMENTS = (
     """CREATE TABLE alert_channel (
         id {key}, name TEXT NOT NULL UNIQUE, addresses TEXT, url TEXT, shown TEXT NOT NULL, active {bool} NOT NULL,
         created_at {big} NOT NULL, changed_at {big} NOT NULL, sent_at {big}, failed_at {big}, problem TEXT)""",
-    """CREATE TABLE alert_delivery (
-        id {key}, message {big} NOT NULL, channel {big} NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL,
-        next_try_at {big}, created_at {big} NOT NULL, tried_at {big}, said TEXT NOT NULL,
-        UNIQUE (message, channel))""",
-    "CREATE INDEX alert_delivery_next_try_at ON alert_delivery (next_try_at)",
-    "CREATE INDEX alert_delivery_channel ON alert_delivery (channel, id)",
+    "ALTER TABLE delivery ADD COLUMN channel {big}",
+    "CREATE INDEX delivery_channel ON delivery (channel, id)",
 )

@@ -82,7 +82,7 @@ def add_delivery(key: str, report: Report, recipient: int, now: int) -> None:
     kind = REPORT_COMPLETED if report.status == "COMPLETE" else REPORT_FAILED
     values = {"key": key, "type": kind, "recipient": recipient, "schedule": report.schedule, "report": report.job}
     values |= {"ended_at": report.ended_at, "status": report.status, "state": WAITING, "tries": 0}
-    execute(Delivery.insert(values | {"next_try_at": now, "created_at": now}).on_conflict_ignore())
+    execute(Delivery.insert(values | {"due_at": now, "created_at": now}).on_conflict_ignore())
 
 
 def _delete(schedule: int, account: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from peewee import Expression, IntegrityError
 
 from app.store.database import transaction
-from app.store.models import Delivery, DeliveryTry, Schedule, ScheduleWebhook, Webhook, WebhookSecret
+from app.store.models import Delivery, Schedule, ScheduleWebhook, Webhook, WebhookSecret
 from app.store.notifications import deliveries
 from app.store.queries import equal, execute
 
@@ -59,10 +59,8 @@ def disable(key: int, now: int, reason: str | None) -> bool:
 
 def remove(key: int) -> bool:
     """Remove a webhook with its secrets and deliveries, and return whether it existed."""
-    old = Delivery.select(Delivery.id).where(Delivery.webhook == key)
     with transaction():
-        execute(DeliveryTry.delete().where(DeliveryTry.delivery.in_(old)))
-        execute(Delivery.delete().where(Delivery.webhook == key))
+        deliveries.remove_all(Delivery.webhook == key)
         execute(WebhookSecret.delete().where(WebhookSecret.webhook == key))
         execute(ScheduleWebhook.delete().where(ScheduleWebhook.webhook == key))
         return execute(Webhook.delete().where(Webhook.id == key)) == 1

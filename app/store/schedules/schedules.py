@@ -8,7 +8,8 @@ from peewee import Case, IntegrityError, ModelSelect
 
 from app.store import queries
 from app.store.database import transaction
-from app.store.models import Delivery, DeliveryTry, Report, Schedule, ScheduleRecipient, ScheduleWebhook
+from app.store.models import Delivery, Report, Schedule, ScheduleRecipient, ScheduleWebhook
+from app.store.notifications import deliveries
 from app.store.queries import among, equal, execute
 
 
@@ -51,12 +52,10 @@ def change(key: int, **values: object) -> int | None:
 
 def remove(key: int) -> bool:
     """Remove a recurring report with its webhook deliveries but not its reports, and return whether it existed."""
-    deliveries = Delivery.select(Delivery.id).where(Delivery.schedule == key)
     with transaction():
         execute(ScheduleRecipient.delete().where(ScheduleRecipient.schedule == key))
         execute(ScheduleWebhook.delete().where(ScheduleWebhook.schedule == key))
-        execute(DeliveryTry.delete().where(DeliveryTry.delivery.in_(deliveries)))
-        execute(Delivery.delete().where(Delivery.schedule == key))
+        deliveries.remove_all(Delivery.schedule == key)
         return execute(Schedule.delete().where(Schedule.id == key)) == 1
 
 

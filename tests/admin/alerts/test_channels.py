@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.services.alerts.sender import Outcome, Sender
-from app.store.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule
+from app.services.alerts.sender import Sender
+from app.services.notifications.sending import Outcome
+from app.store.models import AlertChannel, AlertRule, Delivery, DeliveryTry
 from tests.admin.conftest import Visitor
 from tests.support.page import read
 
@@ -14,6 +15,8 @@ URL = "jsons://user:p4ssword@hooks.example.com/s3cr3t-path"
 MAIL = {"name": "Operations", "kind": "mail", "addresses": "ops@mail.example\r\nsecond@mail.example", "active": "y"}
 HOOK = {"name": "Hook", "kind": "url", "url": URL, "active": "y"}
 RULE = {"name": "Silent", "kind": "stopped", "per": "product", "parameters": {}, "created_at": 1, "changed_at": 1}
+
+SENT = Outcome(None, "The mail server accepted the message.", is_good=True)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +80,7 @@ def test_a_server_that_is_not_listed_is_named_at_the_field(boss, monkeypatch):
 
 def test_a_test_message_shows_what_came_back(boss, outcomes):
     path = add(boss, MAIL)
-    outcomes += [Outcome(False, "mail.example answered 550."), Outcome(True, "The mail server accepted the message.")]
+    outcomes += [Outcome(None, "mail.example answered 550."), SENT]
     answer = boss.send(f"{path}/test", {}, form=path)
     page = boss.read(answer.headers["Location"])
     assert "The test message is not sent. mail.example answered 550." in page
@@ -92,11 +95,10 @@ def test_a_test_message_shows_what_came_back(boss, outcomes):
 
 def test_messages_of_a_channel_are_listed_with_their_answer(boss):
     path = add(boss, MAIL)
-    message = AlertMessage.create(
-        key="a", rule=1, event="alert.firing", alerts=[1], subject="PORTFOLIO: no events", text="text", created_at=1
-    )
-    sent = {"state": "waiting", "tries": 2, "next_try_at": 5, "created_at": 1, "said": "a.example answered 500."}
-    AlertDelivery.create(message=message.id, channel=AlertChannel.get().id, **sent)
+    about = {"key": "a", "type": "alert.firing", "data": {"rule": 1, "subject": "PORTFOLIO: no events", "text": "text"}}
+    waits = {"state": "waiting", "tries": 1, "due_at": 5, "created_at": 1}
+    delivery = Delivery.create(channel=AlertChannel.get().id, **about, **waits)
+    DeliveryTry.create(delivery=delivery.id, began_at=2, took_ms=3, said="a.example answered 500.")
     page = boss.read(path)
     assert "PORTFOLIO: no events" in page
     assert "a.example answered 500." in page

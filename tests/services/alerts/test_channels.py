@@ -12,9 +12,12 @@ import pytest
 from app.exceptions import ChannelUnknown, Forbidden, InputInvalid
 from app.services.alerts import channels as module
 from app.services.alerts.channels import PAUSES_SECONDS, Channels
-from app.services.alerts.sender import Message, Outcome, Sender, Target
+from app.services.alerts.sender import Message, Sender, Target
+from app.services.notifications import deliveries as queue_module
+from app.services.notifications.deliveries import KEEP_DAYS, Deliveries
+from app.services.notifications.sending import Outcome
 from app.services.people.principal import Principal
-from app.store.models import Alert, AlertChannel, AlertDelivery, AlertMessage, AlertRule, AuditEntry
+from app.store.models import Alert, AlertChannel, AlertMessage, AlertRule, AuditEntry, Delivery
 from tests.support.receivers import receiver
 from tests.support.running import wait_until
 
@@ -38,9 +41,9 @@ class FakeSender(Sender):
         if name in self.held:
             assert self.held[name].wait(30)
         if name in self.failing:
-            return Outcome(False, "a.example answered 500.")
+            return Outcome(None, "a.example answered 500.")
         self.sent.append((target, message))
-        return Outcome(True, "a.example answered 200.")
+        return Outcome(None, "a.example answered 200.", is_good=True)
 
     def titles(self, address: str) -> list[str]:
         return [message.title for target, message in self.sent if target.addresses == (address,)]
@@ -60,8 +63,10 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "now", clock)
-    monkeypatch.setattr(module, "server_time", clock)
+    for one in (module, queue_module):
+        monkeypatch.setattr(one, "now", clock)
+    monkeypatch.setattr(queue_module, "server_time", clock)
+    monkeypatch.setattr(queue_module, "JITTER", 0)
     return clock
 
 
@@ -76,13 +81,18 @@ def channels(app, clock, sender) -> Channels:
 
 
 @pytest.fixture
-def send(channels, clock):
+def queued(services, channels) -> Deliveries:
+    return Deliveries(services.webhook_sender, channels)
+
+
+@pytest.fixture
+def send(queued, clock):
     """Return a function that advances the clock and sends what is due, as a scheduler does every few seconds."""
 
     def run(after_ms: int = 0) -> None:
         clock.ahead += after_ms
-        channels.send()
-        channels.flush()
+        queued.send()
+        queued.flush()
 
     return run
 
@@ -106,8 +116,8 @@ def rule(*channels: int) -> AlertRule:
 
 def state_of(title: str, address: str) -> str:
     channel = AlertChannel.get(AlertChannel.name == address)
-    message = AlertMessage.get(AlertMessage.subject == title)
-    return AlertDelivery.get(AlertDelivery.channel == channel.id, AlertDelivery.message == message.id).state
+    (found,) = [one for one in Delivery.select() if (one.channel, one.data["subject"]) == (channel.id, title)]
+    return found.state
 
 
 def test_a_message_goes_once_to_each_channel_of_its_rule(channels, sender, send):
@@ -148,17 +158,17 @@ def test_a_failing_channel_is_tried_again_and_does_not_hold_up_others(channels, 
     assert channels.get(sales.id).problem is None
 
 
-def test_a_channel_that_does_not_respond_does_not_hold_up_others(channels, sender, send):
+def test_a_channel_that_does_not_respond_does_not_hold_up_others(channels, queued, sender, send):
     mail(channels, "ops"), mail(channels, "sales")
     sender.held["ops@mail.example"] = threading.Event()
     queue("one")
-    channels.send()
+    queued.send()
     wait_until(lambda: sender.titles("sales@mail.example") == ["one"], 10)
     queue("two")
-    wait_until(lambda: channels.send() or sender.titles("sales@mail.example") == ["one", "two"], 10)
+    wait_until(lambda: queued.send() or sender.titles("sales@mail.example") == ["one", "two"], 10)
     assert sender.titles("ops@mail.example") == []
     sender.held["ops@mail.example"].set()
-    channels.flush()
+    queued.flush()
     send()
     assert sender.titles("ops@mail.example") == ["one", "two"]
 
@@ -186,7 +196,7 @@ def test_a_message_is_given_up_after_the_last_try(channels, sender, send):
         assert state_of("one", "ops") == "waiting"
         send(pause * 1000)
     assert state_of("one", "ops") == "given_up"
-    assert AlertDelivery.get().tries == len(PAUSES_SECONDS) + 1
+    assert Delivery.get().tries == len(PAUSES_SECONDS) + 1
 
 
 def test_a_try_whose_process_died_is_made_again(channels, sender, send, monkeypatch):
@@ -202,13 +212,13 @@ def test_a_try_whose_process_died_is_made_again(channels, sender, send, monkeypa
 
 
 @pytest.mark.both_databases
-def test_two_schedulers_send_a_message_once(channels, sender, clock):
+def test_two_schedulers_send_a_message_once(channels, queued, services, sender, clock):
     mail(channels, "ops")
-    other = Channels(sender, lambda: "a secret for the tests")
+    other = Deliveries(services.webhook_sender, Channels(sender, lambda: "a secret for the tests"))
     queue("one")
-    for scheduler in (channels, other):
+    for scheduler in (queued, other):
         scheduler.send()
-    for scheduler in (channels, other):
+    for scheduler in (queued, other):
         scheduler.flush()
     assert sender.titles("ops@mail.example") == ["one"]
 
@@ -273,7 +283,7 @@ def test_the_url_of_a_channel_is_encrypted_and_shown_nowhere(channels, sender, s
 def test_another_secret_key_makes_the_url_unreadable_which_is_said(app, sender, channels):
     made = channels.add({"name": "hook", "url": SECRET_URL})
     outcome = Channels(sender, lambda: "another secret key").test(made)
-    assert outcome == Outcome(False, module.UNREADABLE)
+    assert outcome == Outcome(None, module.UNREADABLE)
     assert channels.get(made.id).problem == module.UNREADABLE
 
 
@@ -320,24 +330,25 @@ def test_a_user_limited_to_customers_neither_sees_nor_changes_channels(channels)
     assert channels.all() == [ops]
 
 
-def test_deliveries_are_purged_after_their_time(channels, send, clock):
+def test_deliveries_are_purged_after_their_time(channels, queued, send, clock):
     mail(channels, "ops")
     queue("one")
     send()
-    channels.purge()
-    assert AlertDelivery.select().count() == 1
-    clock.ahead += (module.KEEP_DAYS + 1) * 86_400_000
-    channels.purge()
-    assert AlertDelivery.select().count() == 0
+    queued.purge()
+    assert Delivery.select().count() == 1
+    clock.ahead += (KEEP_DAYS + 1) * 86_400_000
+    queued.purge()
+    assert Delivery.select().count() == 0
 
 
-def test_a_message_reaches_a_real_server(app, settings, clock):
+def test_a_message_reaches_a_real_server(services, settings, clock):
     with receiver() as endpoint:
         port = urlsplit(endpoint.url).port
         changed = type(settings)(**{**settings.__dict__, "alert_hosts": (endpoint.url,)})
         channels = Channels(Sender(changed), settings.secret)
         channels.add({"name": "hook", "url": f"json://127.0.0.1:{port}/in"})
         queue("PORTFOLIO stopped")
-        channels.send()
-        channels.flush()
+        queued = Deliveries(services.webhook_sender, channels)
+        queued.send()
+        queued.flush()
     assert json.loads(endpoint.got[0].body)["title"] == "PORTFOLIO stopped"

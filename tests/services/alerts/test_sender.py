@@ -14,7 +14,8 @@ import trustme
 from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.services.alerts import apprise_process, sender
-from app.services.alerts.sender import Message, Outcome, Sender, Target, mask
+from app.services.alerts.sender import Message, Sender, Target, mask
+from app.services.notifications.sending import Outcome
 from tests.support.mail import mail_server
 from tests.support.pace import slack
 from tests.support.receivers import listener, receiver, trickle
@@ -41,7 +42,7 @@ def endpoint():
 def test_a_message_arrives_and_the_response_comes_back_without_the_secrets_of_the_url(endpoint):
     endpoint.answers = [(200, {}, b"stored for s3cr3t")]
     outcome = send(as_json_url(endpoint.url, "/hooks/s3cr3t?verify=no"), endpoint.url)
-    assert outcome == Outcome(True, f"{endpoint.url} answered 200. stored for …")
+    assert outcome == Outcome(None, f"{endpoint.url} answered 200. stored for …", is_good=True)
     received = json.loads(endpoint.got.pop().body)
     assert (received["title"], received["message"], received["type"]) == (MESSAGE.title, MESSAGE.body, "failure")
 
@@ -49,14 +50,14 @@ def test_a_message_arrives_and_the_response_comes_back_without_the_secrets_of_th
 def test_a_refused_message_is_not_sent(endpoint):
     endpoint.answers = [(403, {}, b"no_service")]
     outcome = send(as_json_url(endpoint.url, "/hooks/a"), endpoint.url)
-    assert outcome == Outcome(False, f"{endpoint.url} answered 403. no_service")
+    assert outcome == Outcome(None, f"{endpoint.url} answered 403. no_service")
 
 
 def test_a_redirect_is_not_followed(endpoint):
     with receiver() as elsewhere:
         endpoint.answers = [(307, {"Location": elsewhere.url}, b"over there")]
         outcome = send(as_json_url(endpoint.url, "/a?redirect=yes"), endpoint.url, elsewhere.url)
-    assert outcome == Outcome(False, f"{endpoint.url} answered 307. over there")
+    assert outcome == Outcome(None, f"{endpoint.url} answered 307. over there")
     assert elsewhere.got == []
 
 
@@ -74,7 +75,7 @@ def test_a_server_cannot_direct_a_plugin_to_another_server(monkeypatch, tmp_path
         outcome = send(f"matrixs://secretToken@{host}/!room:{host}", hostile.url)
     server = stolen.removeprefix("https://")
     assert outcome == Outcome(
-        False, f"The channel calls {server}, which ALERT_HOSTS does not allow; it allows {hostile.url}."
+        None, f"The channel calls {server}, which ALERT_HOSTS does not allow; it allows {hostile.url}."
     )
     assert elsewhere.got == []
 
@@ -84,13 +85,13 @@ def test_a_server_that_trickles_is_cut_off():
         began = time.monotonic()
         outcome = send(as_json_url(url, "/a"), url, seconds=3)
         assert time.monotonic() - began < slack(6)
-    assert outcome == Outcome(False, "There was no answer within 3 seconds.")
+    assert outcome == Outcome(None, "There was no answer within 3 seconds.")
 
 
 def test_a_local_file_cannot_be_named_as_a_template(tmp_path):
     (tmp_path / "card.json").write_text('{"text": "private"}')
     outcome = send(f"{SLACK}/?template={tmp_path}/card.json", "hooks.slack.com")
-    assert not outcome.sent
+    assert not outcome.is_good
     assert "could not be read" in outcome.said
 
 
@@ -138,7 +139,7 @@ def test_mail_arrives_as_text(monkeypatch):
     with mail_server(users={"tally": "hush-hush"}) as box:
         mail = Sender(Settings(smtp_url=with_user(box.url), mail_from="Watch <tally@mail.example>"))
         outcome = mail.send(Target(("ops@mail.example", "on-call@mail.example")), MESSAGE)
-    assert outcome == Outcome(True, "The mail server accepted the message.")
+    assert outcome == Outcome(None, "The mail server accepted the message.", is_good=True)
     assert sorted(message["To"] for message in box.got) == ["on-call@mail.example", "ops@mail.example"]
     message = box.got[0]
     assert (message["Subject"], message["From"]) == (MESSAGE.title, "Watch <tally@mail.example>")
@@ -149,7 +150,7 @@ def test_a_refusal_by_the_mail_server_is_shown_without_the_password():
     with mail_server(users={"tally": "hush-hush"}) as box:
         mail = Sender(Settings(smtp_url=with_user(box.url, "other-word"), mail_from="tally@mail.example"))
         outcome = mail.send(Target(("ops@mail.example",)), MESSAGE)
-    assert not outcome.sent
+    assert not outcome.is_good
     assert "535" in outcome.said
     assert "other-word" not in outcome.said
 
@@ -160,7 +161,7 @@ def test_a_password_is_not_sent_to_another_machine_without_encryption():
             Settings(smtp_url=with_user(box.url).replace("127.0.0.1", "0.0.0.0"), mail_from="tally@mail.example")
         )
         outcome = mail.send(Target(("ops@mail.example",)), MESSAGE)
-    assert (outcome.sent, box.got) == (False, [])
+    assert (outcome.is_good, box.got) == (False, [])
     assert "STARTTLS" in outcome.said
 
 

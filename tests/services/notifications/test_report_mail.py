@@ -127,7 +127,7 @@ def test_mail_to_an_address_that_does_not_exist_is_not_retried(schedule, complet
     server.answers.append("550 No such user")
     complete(schedule)
     deliver()
-    assert (Delivery.get().state, Delivery.get().next_try_at) == ("given_up", None)
+    assert (Delivery.get().state, Delivery.get().due_at) == ("given_up", None)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
+import uuid
 
 import pytest
 import standardwebhooks
 
 from app.exceptions import InputInvalid, WebhookUnknown
 from app.services.people.principal import SYSTEM
-from app.store.database import transaction
+from app.store.database import database, transaction
 from app.store.models import AuditEntry, Delivery, DeliveryTry, Report, Webhook
 from app.store.notifications import deliveries as store
+from app.store.notifications import recipients
 from tests.support.client import event
 
 FIRING = {"rule": "Events stopped", "since": 1_793_000_000_000}
@@ -202,7 +205,7 @@ def test_a_busy_server_is_given_the_time_that_it_asks_for(
     queue(services, "alert.firing")
     endpoint.answers.append((code, {"Retry-After": asked}, b""))
     deliver()
-    assert abs(Delivery.get().next_try_at - clock() - wait) < 20_000
+    assert abs(Delivery.get().due_at - clock() - wait) < 20_000
 
 
 def test_a_try_is_up_to_a_tenth_later_than_its_pause(services, subscribe, deliver, endpoint, clock, monkeypatch):
@@ -212,7 +215,7 @@ def test_a_try_is_up_to_a_tenth_later_than_its_pause(services, subscribe, delive
     queue(services, "alert.firing")
     endpoint.answers.append((500, {}, b""))
     deliver()
-    assert 31_000 < Delivery.get().next_try_at - clock() <= 33_000
+    assert 31_000 < Delivery.get().due_at - clock() <= 33_000
 
 
 def test_a_test_is_sent_once_and_has_the_answer(services, subscribe, deliver, endpoint):
@@ -221,7 +224,7 @@ def test_a_test_is_sent_once_and_has_the_answer(services, subscribe, deliver, en
     for state, answer in (("given_up", (500, "out of order")), ("delivered", (200, "thank you"))):
         delivery = services.deliveries.test(SYSTEM, added.webhook)
         (tried,) = services.deliveries.tries([delivery])[delivery.id]
-        assert (delivery.type, delivery.state, delivery.next_try_at) == ("webhook.test", state, None)
+        assert (delivery.type, delivery.state, delivery.due_at) == ("webhook.test", state, None)
         assert (tried.code, tried.said) == answer
     deliver(DAY)
     assert len(endpoint.got) == 2
@@ -243,7 +246,53 @@ def test_a_row_of_a_process_of_version_1_0_is_delivered(services, subscribe, del
     assert store.unannounced(0) == []
     deliver()
     assert [request.headers["webhook-id"] for request in endpoint.got] == ["old"]
-    assert (Delivery.get().type, Delivery.get().webhook) == ("report.completed", webhook.id)
+    delivery = Delivery.get()
+    assert (delivery.type, delivery.webhook, delivery.next_try_at) == ("report.completed", webhook.id, None)
+
+
+def test_a_row_of_version_1_0_whose_webhook_was_removed_is_given_up(deliver):
+    old = {"key": "old", "schedule": 1, "report": "r", "ended_at": 1, "status": "COMPLETE", "created_at": 1}
+    Delivery.create(**old, state="waiting", next_try_at=1)
+    deliver()
+    assert (Delivery.get().state, Delivery.get().due_at) == ("given_up", None)
+
+
+def test_a_scheduler_that_runs_once_ends_after_its_deliveries(app, services, subscribe, endpoint, monkeypatch):
+    subscribe("alert.firing")
+    queue(services, "alert.firing")
+    release, attempt = threading.Event(), services.webhook_sender.attempt
+    threading.Timer(0.3, release.set).start()
+    monkeypatch.setattr(services.webhook_sender, "attempt", lambda *args: release.wait(10) and attempt(*args))
+    assert app.test_cli_runner().invoke(args=["scheduler", "--once"]).exit_code == 0
+    assert len(endpoint.got) == 1
+
+
+@pytest.mark.both_databases
+def test_a_process_of_version_1_0_takes_nothing_that_this_version_queues(services, subscribe, deliver, endpoint, clock):
+    """Its scheduler would send a mail or an alert message to a webhook."""
+    subscribe("alert.firing")
+    endpoint.answers.append((503, {"Retry-After": "3600"}, b""))
+    queue(services, "alert.firing")
+    store.add("message", "alert.firing", {}, clock(), channel=1)
+    report = Report(job=str(uuid.uuid4()), schedule=1, ended_at=clock(), status="COMPLETE")
+    recipients.add_delivery("mail", report, 1, clock())
+    store.add_report("webhook", report, 1, clock())
+    assert (taken_by_version_1_0(clock()), Delivery.select().where(Delivery.state == "waiting").count()) == ([], 4)
+    deliver()  # the first is postponed
+    (tried,) = Delivery.select().where(Delivery.due_at > clock() + HOUR // 2)
+    store.again(tried.id, clock())
+    assert store.claim(Delivery.get_by_id(tried.id), clock() + HOUR)
+    assert taken_by_version_1_0(clock() + 30 * DAY) == []
+
+
+def taken_by_version_1_0(moment: int) -> list[object]:
+    """Return what the statement of version 1.0 finds due (`due` of its `app/store/schedules/deliveries.py`)."""
+    statement = """
+        SELECT "t1"."id", "t1"."key", "t1"."schedule", "t1"."report", "t1"."ended_at", "t1"."status", "t1"."state",
+            "t1"."tries", "t1"."next_try_at", "t1"."created_at" FROM "delivery" AS "t1"
+        WHERE (("t1"."next_try_at" <= {now}) OR ("t1"."next_try_at" > {latest})) ORDER BY "t1"."next_try_at" LIMIT 4"""
+    latest = moment + 54_000_000 + 300_000
+    return database.execute_sql(statement.format(now=moment, latest=latest)).fetchall()
 
 
 def test_webhooks_are_visible_to_their_owner_and_to_operators_of_all_customers(services, anna, subscribe):

@@ -17,6 +17,7 @@ from app.services.notifications import deliveries as module
 from app.services.notifications import signatures
 from app.services.notifications import webhook_client as room
 from app.services.notifications.deliveries import Deliveries
+from app.services.notifications.sending import PAUSES_SECONDS
 from app.services.notifications.webhook_sender import WebhookSender
 from app.services.notifications.webhooks import Webhooks
 from app.services.people.principal import SYSTEM
@@ -155,7 +156,7 @@ def test_a_failed_delivery_is_retried_with_growing_pauses_a_fresh_link_and_the_s
     assert len(endpoint.got) == 2
     deliver(1_100)
     assert tries() == [(500, "out of order"), (500, "out of order"), (200, "thank you")]
-    assert (delivery().state, delivery().tries, delivery().next_try_at) == ("delivered", 3, None)
+    assert (delivery().state, delivery().tries, delivery().due_at) == ("delivered", 3, None)
     assert {request.headers["webhook-id"] for request in endpoint.got} == {delivery().key}
     assert len({json.loads(request.body)["link"] for request in endpoint.got}) == 3
     deliver(3 * DAY)
@@ -165,18 +166,18 @@ def test_a_failed_delivery_is_retried_with_growing_pauses_a_fresh_link_and_the_s
 def test_a_delivery_is_given_up_after_ten_recorded_attempts_within_three_days(schedule, complete, deliver, endpoint):
     endpoint.answers += [SERVER_ERROR] * 20
     complete(schedule)
-    for pause in (0, *module.PAUSES_SECONDS, 100_000, 100_000):
+    for pause in (0, *PAUSES_SECONDS, 100_000, 100_000):
         deliver(pause * 1000 + 100)
     assert len(endpoint.got) == 10
-    assert 2 * DAY < sum(module.PAUSES_SECONDS) * 1000 < 3 * DAY
-    assert (delivery().state, delivery().tries, delivery().next_try_at) == ("given_up", 10, None)
+    assert 2 * DAY < sum(PAUSES_SECONDS) * 1000 < 3 * DAY
+    assert (delivery().state, delivery().tries, delivery().due_at) == ("given_up", 10, None)
     assert tries() == [(500, "out of order")] * 10
 
 
 def test_a_delivery_that_is_sent_again_starts_with_all_its_attempts(services, schedule, complete, deliver, endpoint):
     endpoint.answers += [SERVER_ERROR] * 10
     complete(schedule)
-    for pause in (0, *module.PAUSES_SECONDS):
+    for pause in (0, *PAUSES_SECONDS):
         deliver(pause * 1000 + 100)
     services.schedules.send_again(SYSTEM, schedule, delivery())
     deliver(1_000)
@@ -234,7 +235,7 @@ def test_silent_servers_do_not_block_the_scheduler(services, complete, allow_hos
     monkeypatch.setattr(room, "TIMEOUT_SECONDS", 1.5)
     with listener(hang) as url:
         allow_hosts(url, endpoint.url)
-        for number in range(module.MAX_CONCURRENT_TRIES - 1):
+        for number in range(WebhookSender.kind.max_tries - 1):
             silent = WANTED | {"name": f"Number {number}", "webhook": url}
             complete(services.schedules.add(SYSTEM, silent).schedule)
         complete(services.schedules.add(SYSTEM, WANTED | {"webhook": endpoint.url}).schedule)
@@ -261,13 +262,13 @@ def test_the_number_of_concurrent_attempts_is_limited(services, complete, allow_
 
     with listener(count) as url:
         allow_hosts(url)
-        for number in range(module.MAX_CONCURRENT_TRIES + 3):
+        for number in range(WebhookSender.kind.max_tries + 3):
             complete(services.schedules.add(SYSTEM, WANTED | {"name": str(number), "webhook": url}).schedule)
         for _ in range(3):
             services.deliveries.send()
             services.deliveries.flush()
-    assert len(tries()) == module.MAX_CONCURRENT_TRIES + 3
-    assert max(counts) <= module.MAX_CONCURRENT_TRIES
+    assert len(tries()) == WebhookSender.kind.max_tries + 3
+    assert max(counts) <= WebhookSender.kind.max_tries
 
 
 def test_a_host_that_is_not_allowed_is_rejected_when_the_schedule_is_saved(services, allow_hosts, endpoint):
@@ -454,10 +455,10 @@ def test_a_delivery_is_given_up_if_a_scheduler_dies_during_the_last_attempt(
     complete(schedule)
     for report, webhook in store.unannounced(0):
         store.add_report("key", report, webhook, clock())
-    Delivery.update(tries=len(module.PAUSES_SECONDS)).execute()
+    Delivery.update(tries=len(PAUSES_SECONDS)).execute()
     assert store.claim(delivery(), clock() + 60_000)
     deliver(61_000)
-    assert (delivery().state, delivery().next_try_at) == ("given_up", None)
+    assert (delivery().state, delivery().due_at) == ("given_up", None)
     assert endpoint.got == []
 
 

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.exceptions import Forbidden, InputInvalid, ScheduleBusy, ScheduleUnknown
-from app.services.notifications import deliveries as deliveries_service
 from app.services.notifications import webhooks
+from app.services.notifications.webhook_sender import WebhookSender
 from app.services.people.principal import SYSTEM
 from app.services.reports import service as reports_module
 from app.services.schedules import runs as schedule_runs
@@ -655,8 +655,9 @@ def test_a_webhook_attempt_scheduled_by_a_clock_too_far_ahead_is_due():
         ended_at=1,
         status="COMPLETE",
         state="waiting",
-        next_try_at=NOON + 40 * DAY,
+        webhook=1,
+        due_at=NOON + 40 * DAY,
         created_at=1,
     )
-    assert deliveries.due(NOON, 10, latest=NOON + 41 * DAY) == []
-    assert len(deliveries.due(NOON, 10, latest=NOON + deliveries_service.LONGEST_MS)) == 1
+    assert deliveries.due("webhook", NOON, 10, latest=NOON + 41 * DAY) == []
+    assert len(deliveries.due("webhook", NOON, 10, latest=NOON + WebhookSender.kind.longest_ms)) == 1

@@ -62,6 +62,7 @@ GET    /admin/events/part                                  302    302    302    
 GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
 
 GET    /admin/me                                           302    302    302    200    200    200    200    302
+POST   /admin/me/mail                                      302    302    302    302    302    302    302    302
 GET    /admin/me/password                                  302    302    302    200    200    200    200    302
 POST   /admin/me/password                                  302    302    302    400    400    400    400    302
 GET    /admin/me/sessions/end                              302    302    302    200    200    200    200    302
@@ -239,7 +240,11 @@ SCOPES = ("events:read", "reports:read", "reports:write", "admin:system")
 
 # An administrator who signed in at the identity provider gets what `admin` gets on the pages, and what `nobody` gets on
 # the API without a token, except for these. One who is deactivated gets what `expired` gets.
-OF_PROVIDER = {"GET /admin/me/password": 302, "GET /admin/me/second-factor": 302}  # has no password to protect
+OF_PROVIDER = {
+    "POST /admin/me/mail": 403,
+    "GET /admin/me/password": 302,
+    "GET /admin/me/second-factor": 302,
+}  # has no password to protect
 
 WHO = ("nobody", "wrong", "empty", "other", "analyst", "operator", "admin", "expired")
 OPTIONS = {"api": 204, "people": 200}  # the same for all users, because a preflight carries no credentials

@@ -303,6 +303,20 @@ def test_a_user_is_known_by_issuer_and_subject_alone(app, provider, services):
     }
 
 
+def test_the_verified_mail_address_of_the_provider_is_shown_on_the_own_page(app, provider):
+    visitor = Visitor(app)
+    enter(visitor, provider, "1", preferred_username="anna", email="anna@acme.example")
+    assert "anna@acme.example" not in visitor.see("/admin/me")
+    for address in ("anna@acme.example", "anna@corp.example", "not an address"):
+        visitor = Visitor(app)
+        enter(visitor, provider, "1", email=address, email_verified=True)
+    assert "anna@corp.example" in visitor.see("/admin/me")
+    assert visitor.send("/admin/me/mail", {"mail": "me@mail.example"}, form="/admin/me").status_code == 403
+    changes = [entry.details for entry in AuditEntry.select() if "new mail" in (entry.details or {})]
+    assert [one["new mail"] for one in changes] == ["anna@acme.example", "anna@corp.example"]
+    assert Account.get(Account.oidc_subject == "1").mail == "anna@corp.example"
+
+
 def test_roles_and_customers_follow_the_groups_at_each_sign_in(app, provider, services):
     visitor = Visitor(app)
     for groups, expected in (

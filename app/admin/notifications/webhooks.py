@@ -12,6 +12,7 @@ from app.admin.notifications.delivery_rows import delivery_rows
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
 from app.admin.reports.report_rows import State
 from app.auth import caller
+from app.services.notifications.webhooks import GONE, PAUSED
 from app.services.rows import Webhook
 
 PATH = "/reports/webhooks/<int:key>"
@@ -51,6 +52,7 @@ def webhook(key: int) -> Values:
         "schedules": services().webhooks.schedules(caller(), found),
         "previous": len(services().webhooks.secrets(found)) - 1,
         "deliveries": deliveries,
+        "can_enable": found.reason not in (GONE, PAUSED),
         "most": SHOWN_DELIVERIES,
         "moving": any(row.delivery.state == "waiting" for row in deliveries),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import PasswordField
+from wtforms import PasswordField, StringField
 
 from app import auth
 from app.admin.blueprint import services
@@ -14,7 +14,7 @@ from app.admin.people.people import SHARED_VALUES
 from app.admin.people.session_rows import session_rows
 from app.admin.people.tokens import token_rows
 from app.auth import caller, open_to_temporary
-from app.exceptions import AccountInvalid, RateLimited
+from app.exceptions import AccountInvalid, Forbidden, RateLimited
 from app.services.people import audit, tokens
 from app.services.people.passwords import MIN_PASSWORD
 from app.services.rows import AuditFilter
@@ -30,14 +30,38 @@ class PasswordForm(FlaskForm):
     new = PasswordField("New password")
 
 
+class MailForm(FlaskForm):
+    """Form for the own mail address."""
+
+    mail = StringField("Mail address")
+
+
 @page("/me")
 def me() -> str:
+    return _render_profile(MailForm(mail=services().accounts.mail(caller())))
+
+
+@action("/me/mail")
+def change_own_mail() -> ResponseReturnValue:
+    """Change the caller's mail address. That of a user of the identity provider comes from there."""
+    form, who = MailForm(), caller()
+    if who.is_external:
+        raise Forbidden("Your mail address comes from the identity provider.")
+    try:
+        services().accounts.set_mail(who, form.mail.data or "", by=who)
+    except AccountInvalid as error:
+        form.mail.errors = [str(error)]
+        return _render_profile(form), 400
+    return redirect_with("Your mail address is saved.", link_to("me"))
+
+
+def _render_profile(form: MailForm) -> str:
     who = caller()
     found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
     values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(tokens.of(who))}
     values |= {"codes_left": services().second_factors.recovery_codes_left(who)}
-    return render_template("admin/people/me.html", entries=entries, **values)
+    return render_template("admin/people/me.html", form=form, entries=entries, **values)
 
 
 @page("/me/password")

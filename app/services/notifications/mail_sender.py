@@ -118,7 +118,7 @@ class MailSender:
         """Send a test to the caller's own address, and return the result as a sentence."""
         account = accounts.by_id(by.id)
         if account is None or not account.mail:
-            return "Not sent: you have no mail address. Add one on your page under People."
+            return "Not sent: you have no mail address. Add one on your profile page."
         message = self._envelope(account.name, account.mail, make_msgid(domain=self._domain))
         message["Subject"] = "A test of Tally"
         message.set_content(f"Mail of {self._base_url} arrives.\n")

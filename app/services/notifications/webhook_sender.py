@@ -38,7 +38,7 @@ GONE = 410  # a receiver's answer that it wants nothing more
 BUSY = (429, 502, 503, 504)  # answers whose Retry-After counts
 MAX_RETRY_AFTER_MS = DAY_MS
 LATE_MS = HOUR_MS  # an end is visible sooner after its time, also if the clocks of machines differ
-ANSWERED_GONE = "The server answered 410 Gone, so it accepts no more webhooks."
+ANSWERED_GONE = "The server answered 410 Gone, so it accepts no more. Enable the webhook when the server is ready."
 ENDED = {store.REPORT_COMPLETED: ("COMPLETE",), store.REPORT_FAILED: ("FAILED", "TIMEOUT")}  # status by event type
 
 
@@ -76,6 +76,7 @@ class WebhookSender:
     def announce(self, since: int) -> None:
         """Create the deliveries of reports that have ended since a time."""
         store.adopt()
+        self._webhooks.follow_owners()
         begun, since_last = now(), max(since, self._announced_to - LATE_MS)
         for report, key in store.unannounced(since):
             store.add_report(_new_key(), report, key, now())

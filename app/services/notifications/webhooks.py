@@ -21,7 +21,8 @@ from app.schemas.json import shown
 from app.schemas.webhooks import EVENT_TYPES, WebhookSchema
 from app.services.notifications import signatures
 from app.services.people import audit
-from app.services.people.principal import Principal
+from app.services.people.accounts import owner
+from app.services.people.principal import SYSTEM, Principal
 from app.store.database import transaction
 from app.store.models import Schedule, Webhook
 from app.store.notifications import webhooks as store
@@ -31,6 +32,9 @@ from app.support.url_origin import Origin, named, split
 OVERLAP_HOURS = 24
 MAX_WEBHOOKS = 200  # of a user
 MAX_NAME = 128
+# Why a webhook is disabled, for display.
+GONE = "Its owner is no user any more, so it gets nothing more."
+PAUSED = "Its owner is deactivated. It is enabled again together with its owner."
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,23 @@ class Webhooks:
                 _note(by, "disabled", webhook, {"reason": reason} if reason else {})
 
     def enable(self, by: Principal, webhook: Webhook) -> None:
-        """Notify a webhook again, of what happens from now on."""
+        """Notify a webhook again, of what happens from now on. Raise Forbidden if its owner is gone or deactivated."""
+        owner(webhook.owner, webhook.owner_name)
         with transaction():
             if not store.change(webhook.id, disabled_at=None, reason=None, enabled_at=now()):
                 raise _removed(webhook.id)
             _note(by, "enabled", webhook)
+
+    def follow_owners(self) -> None:
+        """End the webhooks of removed users, pause those of deactivated ones, and resume those of active ones."""
+        for webhook, account in store.with_owners():
+            reason = GONE if account is None else PAUSED if account.deactivated_at is not None else None
+            if reason and webhook.disabled_at is None:
+                self.disable(SYSTEM, webhook, reason)
+            elif webhook.reason == PAUSED and reason is None:
+                self.enable(SYSTEM, webhook)
+            elif webhook.reason == PAUSED and reason == GONE:
+                store.change(webhook.id, reason=GONE)
 
     def remove(self, by: Principal, webhook: Webhook) -> None:
         """Remove a webhook with the record of its deliveries."""

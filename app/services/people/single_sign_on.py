@@ -24,7 +24,7 @@ from app.config import Settings
 from app.config.values import RoleGrant, role_grant
 from app.exceptions import SettingInvalid, SignInInvalid, SignInRefused
 from app.services.people import audit
-from app.services.people.accounts import end_access, principal
+from app.services.people.accounts import MAIL, end_access, principal
 from app.services.people.principal import ANALYST, ROLES, Principal
 from app.services.people.sessions import ProviderSession
 from app.store.database import server_time, transaction
@@ -169,8 +169,10 @@ class SingleSignOn:
                 "your groups there has a role here. Ask an administrator for one, then sign in again."
             )
         if account is None:
-            return _add(issuer, subject, names, *rights, address)
-        _renew(account, *rights, address)
+            account = _add(issuer, subject, names, *rights, address)
+        else:
+            _renew(account, *rights, address)
+        _set_mail(account, identity.claims, address)
         return account
 
     def _derive(self, purpose: str, state: str) -> str:
@@ -254,6 +256,16 @@ def _renew(account: Account, role: str, customers: list[str] | None, address: st
         who = replace(principal(account), address=address)
         audit.note(who, "user changed", f"user {account.name}", details | {"new customers": customers, "by": VIA})
     account.role, account.customers = role, customers
+
+
+def _set_mail(account: Account, claims: Mapping[str, Any], address: str) -> None:
+    """Set the mail address to that of the provider, if the provider has verified one."""
+    mail = next(iter(groups_in(claims, "email")), "")
+    if mail != account.mail and MAIL.fullmatch(mail):
+        details = {"old mail": account.mail, "new mail": mail, "by": VIA}
+        with transaction():
+            accounts.set_mail(account.id, mail)
+            audit.note(replace(principal(account), address=address), "user changed", f"user {account.name}", details)
 
 
 def _strip(account: Account, address: str) -> None:

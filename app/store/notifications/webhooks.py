@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from peewee import Expression, IntegrityError
 
 from app.store.database import transaction
-from app.store.models import Delivery, Schedule, ScheduleWebhook, Webhook, WebhookSecret
+from app.store.models import Account, Delivery, Schedule, ScheduleWebhook, Webhook, WebhookSecret
 from app.store.notifications import deliveries
 from app.store.queries import equal, execute
 
@@ -20,6 +20,13 @@ def every(owner: int | None = None) -> list[Webhook]:
     """Return webhooks by name, optionally only those of a user."""
     query = equal(Webhook.select(), (Webhook.owner, owner))
     return sorted(query, key=lambda webhook: (webhook.name.casefold(), webhook.id))
+
+
+def with_owners() -> list[tuple[Webhook, Account | None]]:
+    """Return the webhooks of users, each with its owner. None means that there is no such user any more."""
+    rows = list(Webhook.select().where(Webhook.owner != 0).order_by(Webhook.id))
+    users = {one.id: one for one in Account.select().where(Account.id.in_([row.owner for row in rows]))}
+    return [(row, users.get(row.owner)) for row in rows]
 
 
 def enabled() -> list[Webhook]:

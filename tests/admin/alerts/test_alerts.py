@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.services.operations.health import Check
 from app.store.models import Alert, AlertRule, AlertSilence, AuditEntry
 from app.support.clock import HOUR_MS, now
 from tests.admin.conftest import Visitor
@@ -85,6 +86,15 @@ def test_firing_alerts_are_shown_with_what_was_seen_and_on_the_overview(boss, al
     assert "No event for 2 h." in page
     assert f"/admin/alerts/{made.id}" in page.links
     assert "1 alert is firing: No events: product PORTFOLIO" in boss.read("/admin/")
+
+
+def test_firing_alerts_come_before_other_problems_on_the_overview(boss, alert, services, monkeypatch):
+    monkeypatch.setattr(services.health, "glance", lambda: [Check("disk", "The disk is nearly full.", None)])
+    alert()
+    page = boss.read("/admin/")
+    assert "2 problems need attention" in page
+    problems = page.all("p", class_="problem")
+    assert ["firing" in problems[0].text, problems[1].text] == [True, "The disk is nearly full."]
 
 
 def test_more_than_three_firing_alerts_are_counted_on_the_overview(boss, alert):

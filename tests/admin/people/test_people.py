@@ -325,6 +325,17 @@ def test_an_admin_sets_the_mail_address_of_a_user_of_the_identity_provider(boss,
     assert read(boss.get(person)).first("input", id="mail")["value"] == "mina@example.com"
 
 
+def test_users_change_their_own_mail_address(app, analyst, services):
+    visitor, me = Visitor(app).sign_in("anna"), "/admin/me"
+    assert visitor.send(f"{me}/mail", {"mail": " anna@example.com "}, form=me).headers["Location"] == me
+    assert read(visitor.get(me)).first("input", id="mail")["value"] == "anna@example.com"
+    answer = visitor.send(f"{me}/mail", {"mail": "anna"}, form=me)
+    assert (answer.status_code, "A mail address is one such as" in read(answer)) == (400, True)
+    assert services.accounts.mail(services.accounts.named("anna")) == "anna@example.com"
+    (entry,) = AuditEntry.select().where(AuditEntry.action == "user changed")
+    assert (entry.who, entry.details["new mail"]) == ("anna", "anna@example.com")
+
+
 def test_a_change_with_an_invalid_mail_address_changes_nothing(boss, operator):
     answer = boss.send(f"/admin/people/{key('olga')}", {"role": "admin", "customers": "", "mail": "nobody"})
     assert answer.status_code == 400

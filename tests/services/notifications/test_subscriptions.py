@@ -9,7 +9,8 @@ import uuid
 import pytest
 import standardwebhooks
 
-from app.exceptions import InputInvalid, WebhookUnknown
+from app.exceptions import Forbidden, InputInvalid, WebhookUnknown
+from app.services.notifications import webhook_sender, webhooks
 from app.services.people.principal import SYSTEM
 from app.store.database import database, transaction
 from app.store.models import AuditEntry, Delivery, DeliveryTry, Report, Webhook
@@ -182,7 +183,7 @@ def test_a_server_that_answers_410_gone_gets_nothing_more_until_somebody_enables
     endpoint.answers += [(410, {}, b"")] * 2
     deliver()
     webhook = Webhook.get()
-    assert webhook.reason == "The server answered 410 Gone, so it accepts no more webhooks."
+    assert webhook.reason == webhook_sender.ANSWERED_GONE
     assert {one.state for one in Delivery.select()} == {"given_up"}
     (entry,) = AuditEntry.select().where(AuditEntry.action == "webhook disabled")
     assert (entry.who, entry.details) == ("system", {"reason": webhook.reason})
@@ -193,6 +194,54 @@ def test_a_server_that_answers_410_gone_gets_nothing_more_until_somebody_enables
     assert queue(services, "alert.firing") == 1
     deliver()
     assert len(endpoint.got) == count + 1
+
+
+def test_the_webhooks_of_a_deactivated_user_pause_until_the_user_is_active_again(
+    services, anna, subscribe, deliver, endpoint
+):
+    webhook = subscribe("alert.firing", owner=anna).webhook
+    endpoint.answers.append((500, {}, b""))
+    queue(services, "alert.firing", "BARCHART")
+    deliver()
+    services.accounts.deactivate("anna")
+    deliver(DAY)
+    assert (Webhook.get().reason, Delivery.get().state, len(endpoint.got)) == (webhooks.PAUSED, "given_up", 1)
+    with pytest.raises(Forbidden, match="is deactivated"):
+        services.webhooks.enable(SYSTEM, webhook)
+    services.accounts.activate("anna")
+    deliver()
+    assert (Webhook.get().reason, Webhook.get().disabled_at) == (None, None)
+    queue(services, "alert.firing", "BARCHART")
+    deliver()
+    assert len(endpoint.got) == 2
+    entries = AuditEntry.select().where(AuditEntry.action << ["webhook disabled", "webhook enabled"])
+    assert [(one.who, one.action) for one in entries.order_by(AuditEntry.id)] == [
+        ("system", "webhook disabled"),
+        ("system", "webhook enabled"),
+    ]
+
+
+def test_the_webhooks_of_a_removed_user_end(services, anna, subscribe, deliver, endpoint):
+    subscribe("alert.firing", owner=anna)
+    own = subscribe("alert.firing").webhook
+    services.accounts.deactivate("anna")
+    deliver()
+    services.accounts.remove("anna")
+    deliver()
+    reasons = {one.owner_name: (one.reason, one.disabled_at is None) for one in Webhook.select()}
+    assert reasons == {"anna": (webhooks.GONE, False), own.owner_name: (None, True)}
+    with pytest.raises(Forbidden, match="is no user any more"):
+        services.webhooks.enable(SYSTEM, Webhook.get(Webhook.owner_name == "anna"))
+
+
+def test_a_webhook_that_was_disabled_by_hand_stays_so_when_its_owner_is_activated(services, anna, subscribe, deliver):
+    webhook = subscribe("alert.firing", owner=anna).webhook
+    services.webhooks.disable(anna, webhook)
+    services.accounts.deactivate("anna")
+    deliver()
+    services.accounts.activate("anna")
+    deliver()
+    assert (Webhook.get().disabled_at is None, Webhook.get().reason) == (False, None)
 
 
 @pytest.mark.parametrize(

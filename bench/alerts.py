@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from app.services.alerts import learning
 from app.services.alerts.evaluation import Changes, Evaluation, compare
 from app.services.alerts.judging import Moment, judge_stopped, judge_volume
-from app.services.alerts.normal import WEEK_MS, WEEKS, WINDOWS, Hour, Normal, learn
+from app.services.alerts.normal import WEEK_MS, WEEKS, WEEKS_READ, WINDOWS, Hour, Normal, learn
 from app.store import database as store
 from app.store.alerts.counts import Recent, Series
 from app.store.models import Alert, AlertEvaluation, AlertRule
@@ -247,7 +247,7 @@ class Year:
     def _learn(self, end: int) -> None:
         for track in self.tracks:
             first = track.keys[0] if track.keys else end
-            begin = max(first, end - WEEKS * WEEK_MS)
+            begin = max(first, end - WEEKS_READ * WEEK_MS)
             self._known[track.series] = learn(track.between(begin, end), begin, end)
 
     def _sums(self, begin: int) -> dict[Series, tuple[int, ...]]:

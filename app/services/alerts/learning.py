@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from statistics import median
 
-from app.services.alerts.normal import WEEK_MS, WEEKS, Hour, learn
+from app.services.alerts.normal import WEEK_MS, WEEKS_READ, Hour, learn
 from app.store.alerts import counts
 from app.store.alerts.counts import Kind, Series
 from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
@@ -38,7 +38,7 @@ def learn_due(kinds: Iterable[Kind], now: int, budget_seconds: float = BUDGET_SE
 def learn_series(series: Series, now: int) -> None:
     """Learn what is normal for a series from its complete hours."""
     end = now // HOUR_MS * HOUR_MS
-    begin = end - WEEKS * WEEK_MS
+    begin = end - WEEKS_READ * WEEK_MS
     past = counts.past(series, begin, end)
     first = counts.first_hour(series)
     complete = [Hour(*hour) for hour in past if hour.hour < end]

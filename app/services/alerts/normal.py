@@ -27,6 +27,7 @@ from app.support.clock import DAY_MS, HOUR_MS
 WEEK_HOURS = 168
 WEEK_MS = WEEK_HOURS * HOUR_MS
 WEEKS = 4
+WEEKS_READ = WEEKS + 1
 MONDAY_MS = 4 * DAY_MS  # 1970-01-05T00:00:00Z was a Monday
 WEEKS_OF_QUARTER = 13
 CALM_QUARTERS = 4.0  # e**4 = 55 quarters to a false alarm, if events are independent
@@ -129,13 +130,18 @@ def hour_of_week(moment: int) -> int:
 def learn(past: Sequence[Hour], begin: int, end: int, lag_ms: int = 0) -> Normal:
     """Return what is normal for a series.
 
+    The silence since the last event is left out, because it may be an outage that has just begun, and would make itself
+    normal before there is an alert; but at most a week of it, and only if the past is long enough.
+
     Args:
         past: the hours with events, in order.
-        begin: the first hour of the known past; the part of a week is left out.
+        begin: the first hour of the known past, WEEKS_READ before `end` or later; the part of a week is left out.
         end: the end of the last complete hour.
         lag_ms: how late its events normally arrive.
     """
     weeks = min(WEEKS, (end - begin) // WEEK_MS)
+    silent_since = max(end - WEEK_MS, past[-1].hour + HOUR_MS) if past else end
+    end = silent_since if silent_since - begin >= weeks * WEEK_MS else end
     start = end - weeks * WEEK_MS
     used = [hour for hour in past if start <= hour.hour < end]
     if not weeks or not used:

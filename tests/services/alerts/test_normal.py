@@ -44,6 +44,12 @@ def test_one_week_of_outage_changes_neither_the_rates_nor_the_limit():
     assert holed.silence_limit == pytest.approx(whole.silence_limit, rel=0.01)
 
 
+def test_a_silence_that_has_not_ended_does_not_make_itself_normal():
+    """There was a holiday a week ago, so the outage would be half of the middle of four weeks."""
+    normal = learnt(lambda week, hour: 0 if week >= 3 and hour >= 163 else 50, weeks=5)
+    assert {normal.rate(END - hours * HOUR_MS) for hours in range(1, 6)} == {50}
+
+
 def test_hours_without_traffic_count_nothing_in_a_silence():
     normal = learnt(lambda week, hour: 60 if hour % 24 >= 12 else 0)
     assert normal.expected(END, END + 12 * HOUR_MS) == 0

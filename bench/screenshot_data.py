@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 from redis import Redis
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+from werkzeug.serving import make_server
 
 from app import create_app
 from app.config import Settings
@@ -111,7 +113,7 @@ class Scene:
 
     def __init__(self, port: int, pid: int, folder: Path) -> None:
         self.port = port
-        self._pid = pid
+        self._pid, self._folder = pid, folder
         same = {"database_url": f"sqlite:///{folder}/events.db", "secret_key": "of-the-benchmark-alone"}
         same |= {"webhook_hosts": (HOOKS,), "alert_hosts": (SLACK,), "smtp_url": MAIL}
         settings = Settings(data_dir=folder / "var", **same)
@@ -121,6 +123,19 @@ class Scene:
         self._redis = Redis.from_url(settings.redis)
         self._chance = random.Random(11)
         self._moving: Report | None = None
+
+    @contextmanager
+    def with_single_sign_on(self, **settings: bool) -> Iterator[str]:
+        """Serve the pages with an identity provider, which nothing contacts, and return their URL."""
+        provider = {"oidc_issuer": "https://login.example.com", "oidc_client_id": "tally"}
+        own = {"data_dir": self._folder / "single-sign-on", "secret_key": "of-the-benchmark-alone"}
+        own |= {"database_url": f"sqlite:///{self._folder}/events.db", "oidc_roles": ("staff=operator",)}
+        server = make_server(HOST, 0, create_app(Settings(**own | provider | settings)), threaded=True)
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{HOST}:{server.port}"
+        finally:
+            server.shutdown()
 
     @property
     def url(self) -> str:

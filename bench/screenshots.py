@@ -192,6 +192,10 @@ class Camera:
         self._pages: dict[str | None, Page] = {}
         self.taken = 0
 
+    def at(self, url: str) -> Camera:
+        """Return a camera for another service."""
+        return Camera(self._browser, url, self._folder, self._only)
+
     def take(self, shot: Shot) -> None:
         """Take the four pictures of a page."""
         if self._only not in shot.name:
@@ -258,8 +262,9 @@ def photograph(folder: Path, only: str = "") -> int:
         opened.callback(browser.close)
         camera = Camera(browser, played.url, made / "pictures", only)
         _take_all(camera, played)
+        taken = len([*(made / "pictures").iterdir()])
         _replace(made / "pictures", folder, everything=not only)
-    return camera.taken
+    return taken
 
 
 def _take_all(camera: Camera, played: Scene) -> None:
@@ -276,6 +281,9 @@ def _take_all(camera: Camera, played: Scene) -> None:
     with played.in_trouble():
         for shot in TROUBLE:
             camera.take(shot)
+    for name, is_only in (("sign-in-single-sign-on", False), ("sign-in-single-sign-on-only", True)):
+        with played.with_single_sign_on(oidc_only=is_only) as url:
+            camera.at(url).take(Shot(name, "/admin/sign-in", None))
 
 
 def _replace(pictures: Path, folder: Path, *, everything: bool) -> None:

@@ -19,32 +19,35 @@ from app.support.clock import DAY_MS, MINUTE_MS, now
 from tests.support.receivers import receiver
 
 ROOT = Path(__file__).parents[3]
+# `tally scheduler`, which waits for its end at a moment
 SCHEDULER = """
 import sys
-from app import create_app
+from app.cli.main import main
 from app.services.notifications.deliveries import Deliveries
 from app.store.alerts import evaluation
+from app.store.models import AlertMessage
 
 def wait(*args, **values):
     print("waiting", flush=True)
     sys.stdin.read()
 
-services = create_app().extensions["services"]
-moment = sys.argv[1]
+def send(deliveries):
+    if AlertMessage.select().exists():
+        wait()
+
+moment = sys.argv.pop()
 if moment == "deciding":
     evaluation.add_message = wait
+if moment == "decided":
+    Deliveries.send = send
 if moment == "sent":
     Deliveries._note = wait
-services.alert_evaluation.evaluate()
-if moment == "decided":
-    wait()
-services.deliveries.send()
-services.deliveries.flush()
+main()
 """
 
 
 @pytest.fixture
-def kill_scheduler(settings, tmp_path):
+def kill_scheduler(settings, redis_url, tmp_path):
     """Return a function that runs a scheduler, and kills it at a moment."""
 
     def run(moment: str, hosts: str) -> None:
@@ -53,17 +56,18 @@ def kill_scheduler(settings, tmp_path):
             "PYTHONPATH": str(ROOT),
             "DATA_DIR": str(settings.data_dir.absolute()),
             "DATABASE_URL": settings.database_url,
+            "REDIS_URL": redis_url,
             "WEBHOOK_HOSTS": hosts,
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", SCHEDULER, moment],
+            [sys.executable, "-c", SCHEDULER, "scheduler", moment],
             env=environment,
             cwd=tmp_path,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         with process:
-            assert process.stdout.readline() == b"waiting\n"
+            assert any(line == b"waiting\n" for line in process.stdout)
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
 

@@ -23,6 +23,7 @@ def run(services: Services) -> None:
     tasks.back_up_beside()
     tasks.expire_beside()
     tasks.evaluate_alerts_beside()
+    tasks.index_beside()
     while not stop.wait(TICK_SECONDS):
         tasks.run_due()
     services.deliveries.flush(FINISH_SECONDS)

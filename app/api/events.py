@@ -10,12 +10,11 @@ from app.api.body import LINES_TYPE, read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
 from app.api.openapi.operations import JsonObject, Operation, described, described_body
-from app.api.query import FILTER, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
+from app.api.query import FILTER, ITEM, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
 from app.auth import caller, sent_key, services
 from app.schemas.events import encode_stored
-from app.schemas.reports import FilterSchema
-from app.services.events.listing import EventFilter
+from app.schemas.reports import EventFilterSchema
 from app.services.events.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
@@ -80,13 +79,16 @@ def record() -> Response:
     {"200": described("A page of events.", "EventPage")},
     errors=("503",),
     permission="events",
-    query=(*FILTER, "limit", "after"),
+    query=(*FILTER, *ITEM, "limit", "after"),
+    description="With `value`, a page may have fewer events than `limit`, or none, although `next` says that there "
+    "are more: the search for a rare value takes several requests. There are no more without `next`.",
 )
 def index() -> Response:
     """Events newest first, a page at a time."""
-    filter = load_query(FilterSchema(partial=True), lists=("types",))
+    filter = load_query(EventFilterSchema(partial=True), lists=("types",))
     after = request.args.get("after")
-    page = services().listing.page(caller(), EventFilter(**filter), number("limit", PAGE_SIZE, MAX_PAGE_SIZE), after)
+    wanted = services().catalog.event_filter(caller(), filter)
+    page = services().listing.page(caller(), wanted, number("limit", PAGE_SIZE, MAX_PAGE_SIZE), after)
     if after is None:  # otherwise the first page has already checked it
         services().catalog.check_known(
             caller(), filter.get("customer"), filter.get("product"), filter.get("types"), place=""

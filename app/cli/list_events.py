@@ -30,6 +30,8 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("list")
 @filter_options
 @range_options
+@click.option("--value", help="Only events with this item in their context.")
+@click.option("--context", metavar="NAME", help="The item's name in the catalog, with --value; otherwise any item.")
 @click.option("--text", help="Only events with this text in an item of their context.")
 @limit_option
 @click.option("--after", metavar="CURSOR", help="The next page: `next` of the page before.")
@@ -40,7 +42,9 @@ def list_events(text: str | None, limit: int, after: str | None, as_json: bool, 
     A TIME is a day (2026-11-01), ISO 8601 with or without a zone (UTC), milliseconds since 1970, or an age (7d, 12h).
     """
     page = services().listing.page(SYSTEM, _filter_of(given), limit, after, text=text)
-    lines = [_render(key, event) for key, event in page.entries] or ["No matching events."]
+    lines = [_render(key, event) for key, event in page.entries]
+    if not lines:
+        lines.append("No matching events so far." if page.next else "No matching events.")
     if page.next:
         lines.append(f"More: --after {page.next}")
     say({"events": [_as_json(*entry) for entry in page.entries], "next": page.next}, "\n".join(lines), json=as_json)
@@ -75,7 +79,9 @@ def _filter_of(given: Mapping[str, Any]) -> EventFilter:
         InputInvalid: a code is not known; the message names the nearest known ones.
     """
     services().catalog.check_known(SYSTEM, given["customer"], given["product"], given["types"], place="")
-    return EventFilter(**given)
+    if given.get("context") is not None and given.get("value") is None:
+        raise click.UsageError("--context NAME needs --value.")
+    return services().catalog.event_filter(SYSTEM, {name: one for name, one in given.items() if one is not None})
 
 
 def _as_json(key: int, event: FullEvent) -> dict[str, object]:

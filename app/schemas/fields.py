@@ -81,6 +81,17 @@ class Version(Described):
         return value
 
 
+class Item(Described):
+    """Text that equals one of the items of an event's context."""
+
+    allowed = f"a string of at most {MAX_CONTEXT_TEXT:,} characters, without NUL"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if not isinstance(value, str) or len(value) > MAX_CONTEXT_TEXT or "\0" in value:
+            raise self.refuse(value)
+        return value
+
+
 class Time(Described):
     """Whole milliseconds since 1970-01-01T00:00:00Z up to the year 9999, optionally also as a string of `digits`."""
 

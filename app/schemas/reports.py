@@ -14,7 +14,7 @@ from marshmallow import ValidationError, fields, validates_schema
 from app.exceptions import FieldError
 from app.schemas import json
 from app.schemas.field_errors import load, to_input_error
-from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, Lenient, ObjectName, Time
+from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, Item, Lenient, ObjectName, Time
 
 PARQUET = "parquet"
 FORMATS = ("csv", "jsonl", PARQUET)
@@ -67,6 +67,19 @@ class FilterSchema(Lenient):
         start, end = data.get("start"), data.get("end")
         if start is not None and end is not None and end < start:
             raise ValidationError({"end": [f"is {end}, before start, {start}; it must be start or later"]})
+
+
+class EventFilterSchema(FilterSchema):
+    """Which events a list has: as a report, and optionally those with a value in their context."""
+
+    context = Code(metadata={"description": "The name, in the catalog, of the context item that has the value."})
+    value = Item(metadata={"description": "A context item that the events have, the named one or any."})
+
+    @validates_schema
+    def has_value(self, data: dict[str, Any], **kwargs: object) -> None:
+        """Reject a name without a value."""
+        if "context" in data and "value" not in data:
+            raise ValidationError({"value": [self.fields["value"].error_messages["required"]]})
 
 
 class OutputSchema(Lenient):

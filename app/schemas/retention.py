@@ -9,7 +9,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, validates_schema
 
 from app.schemas.field_errors import load
-from app.schemas.fields import MAX_CONTEXT_TEXT, Code, Codes, Described
+from app.schemas.fields import Code, Codes, Described, Item
 from app.schemas.times import TIME, parse_time
 
 
@@ -35,17 +35,6 @@ class Batch(Described):
             return str(uuid.UUID(value))
         except ValueError:
             raise self.refuse(value) from None
-
-
-class Item(Described):
-    """Text that equals one of the items of an event's context."""
-
-    allowed = f"a string of at most {MAX_CONTEXT_TEXT:,} characters, without NUL"
-
-    def _deserialize(self, value: str, attr: str | None, data: object, **kwargs: object) -> str:
-        if len(value) > MAX_CONTEXT_TEXT or "\0" in value:
-            raise self.refuse(value)
-        return value
 
 
 class ErasingSchema(Schema):

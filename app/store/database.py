@@ -149,6 +149,11 @@ def shrink_log() -> None:
     database.shrink_log()
 
 
+def index_items() -> None:
+    """Create the index of the events' context items, if it is missing. Nothing waits for it."""
+    database.index_items()
+
+
 def give_back_space() -> None:
     """Return most of the space of erased rows to the file system, in short transactions."""
     database.give_back_space()

@@ -22,7 +22,7 @@ class TestQuery:
             ("/events?type=T", "did you mean types"),
             ("/events?Customer=A", "did you mean customer"),
             ("/events?limt=1", "did you mean limit"),
-            ("/events?x=1", "it takes customer, product, types, start, end, limit, after"),
+            ("/events?x=1", "it takes customer, product, types, start, end, context, value, limit, after"),
             ("/events?=1", "it takes customer"),
             ("/reports?state=RUNNING", "did you mean status"),
             ("/reports/JOB-1/availability?x", ""),
@@ -43,6 +43,16 @@ class TestQuery:
     def test_types_may_be_repeated(self, admin):
         admin.send(event(type="A"), event(type="B"))
         assert admin.get("/events?types=A&types=B").status_code == 200
+
+    def test_events_are_found_by_a_context_value(self, admin, sample_catalog):
+        admin.send(event(type="PORTFOLIO-VIEW-CHANGED", context=["u-1", "u-2"]), event(type="B", context=["u-2"]))
+        for query, expected in (("value=u-2", ["B", "PORTFOLIO-VIEW-CHANGED"]), ("context=userId&value=u-2", [])):
+            assert [one["type"] for one in admin.get(f"/events?{query}").json["events"]] == expected
+        found = admin.get("/events?context=userId&value=u-1").json
+        assert [one["context"] for one in found["events"]] == [["u-1", "u-2"]]
+        assert "next" not in found
+        assert "value is missing" in faults(admin.get("/events?context=userId"))[0][1]
+        assert "the nearest known: userId" in faults(admin.get("/events?context=user&value=u"))[0][1]
 
     def test_a_batch_with_an_unknown_parameter_stores_nothing(self, nobody, services):
         answer = nobody.post("/events?strict=1", [event()])

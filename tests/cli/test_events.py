@@ -10,3 +10,10 @@ def test_the_stored_events_are_counted(succeeds, prints, nobody):
     nobody.send(event(), event(customer="FERNHILL"))
     assert succeeds("events", "count") == "2\n"
     assert prints("events", "count") == {"events": 2}
+
+
+def test_events_are_listed_by_a_context_value(prints, flask, nobody, sample_catalog):
+    nobody.send(event(type="PORTFOLIO-VIEW-CHANGED", context=["u-1", "Overview"]), event(context=["u-2"]))
+    for options in (("--value", "Overview"), ("--value", "u-1", "--context", "userId")):
+        assert [one["context"] for one in prints("events", "list", *options)["events"]] == [["u-1", "Overview"]]
+    assert "needs --value" in flask("events", "list", "--context", "userId").output

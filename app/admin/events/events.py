@@ -25,7 +25,7 @@ from app.auth import caller
 from app.exceptions import InputInvalid
 from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
-from app.schemas.reports import FilterSchema
+from app.schemas.reports import EventFilterSchema
 from app.services.events.listing import MAX_TEXT, Page
 from app.services.events.volume import DAY, HOUR, MINUTE
 from app.services.rows import EventFilter
@@ -52,6 +52,8 @@ class EventsForm(Form):
     product = StringField("Product")
     start = DatetimeField("From")
     end = EndField("To")
+    context = StringField("Context item")
+    value = StringField("Its value")
     text = StringField("Text in the context")
 
 
@@ -74,7 +76,8 @@ class EventsQuery:
     def texts(self) -> dict[str, str]:
         """Return the query as URL arguments, without types and without empty and default values."""
         form = self.form
-        texts = {name: (form[name].data or "").strip() for name in ("customer", "product", "text")}
+        texts = {name: (form[name].data or "").strip() for name in ("customer", "product", "context", "text")}
+        texts["value"] = form.value.data or ""
         texts |= {name: "" if form[name].data is None else str(form[name].data) for name in ("start", "end")}
         if self.args.get("range") in RANGES and not (texts["start"] or texts["end"]):
             texts["range"] = self.args["range"]
@@ -100,11 +103,13 @@ class EventsQuery:
             InputInvalid: the query is not a valid filter.
         """
         given: Values = {
-            name: self.texts[name] for name in ("customer", "product", "start", "end") if name in self.texts
+            name: self.texts[name]
+            for name in ("customer", "product", "start", "end", "context", "value")
+            if name in self.texts
         }
         if "range" in self.texts:
             given |= {"start": str(now() - RANGES[self.texts["range"]][0]), "end": str(now())}
-        return FilterSchema(partial=True).load_query(given | ({"types": self.types} if self.types else {}))
+        return EventFilterSchema(partial=True).load_query(given | ({"types": self.types} if self.types else {}))
 
     def without_page(self) -> Values:
         """Return the URL arguments of the newest page of this query."""
@@ -162,7 +167,8 @@ def first_event_values() -> Values:
 
 def _find_page(query: EventsQuery, filter: Filter) -> Page:
     cursors = {name: query.texts.get(name) for name in ("after", "before", "text")}
-    return services().listing.page(caller(), EventFilter(**_until_now(filter)), PAGE_SIZE, **cursors)
+    wanted = services().catalog.event_filter(caller(), _until_now(filter))
+    return services().listing.page(caller(), wanted, PAGE_SIZE, **cursors)
 
 
 def _until_now(filter: Filter) -> Filter:
@@ -172,7 +178,12 @@ def _until_now(filter: Filter) -> Filter:
 
 
 def _estimate(filter: Filter) -> int:
-    return services().volume.estimate(caller(), EventFilter(**filter))
+    return services().volume.estimate(caller(), EventFilter(**_of_report(filter)))
+
+
+def _of_report(filter: Filter) -> Filter:
+    """Return the part of a filter that reports and estimates have."""
+    return {name: value for name, value in filter.items() if name not in ("context", "value")}
 
 
 def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
@@ -187,10 +198,10 @@ def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
         "later": 0 if _until_now(filter) == filter else _estimate(filter | {"start": now() + 1}),
         "in_future": query.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE_SIZE,
-        "moving": "text" not in query.texts,  # a search is expensive, and new matches are rare
+        "moving": not {"text", "value"} & set(query.texts),  # a search is expensive, and new matches are rare
         "about": _estimate(filter),
         "filter": filter,
-        "export": filter | {"types": "\n".join(filter["types"])} if "types" in filter else filter,
+        "export": _of_report(filter) | ({"types": "\n".join(filter["types"])} if "types" in filter else {}),
         **first_event_values(),
     }
 
@@ -201,4 +212,10 @@ def _choices(query: EventsQuery, filter: Filter) -> Values:
     seen = services().catalog.types_seen(caller(), filter.get("customer"), filter.get("product"), OFFERED_TYPES + 1)
     types = sorted({*seen, *query.types})
     values: Values = {"customers": customers, "products": products, "types": types, "offered": OFFERED_TYPES}
-    return values | {"query": query, "form": query.form, "ranges": RANGES, "max_text": MAX_TEXT}
+    return values | {
+        "query": query,
+        "form": query.form,
+        "ranges": RANGES,
+        "max_text": MAX_TEXT,
+        "names": services().catalog.item_names(caller()),
+    }

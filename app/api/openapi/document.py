@@ -14,10 +14,10 @@ from app.api.openapi import components
 from app.api.openapi.json_schema import Plugin
 from app.api.openapi.operations import OPERATIONS, JsonObject, Operation, described
 from app.api.openapi.response_schemas import SCHEMAS, derive
-from app.api.query import FILTER
+from app.api.query import FILTER, ITEM
 from app.api.responses import JsonResponse
 from app.schemas.events import BatchSchema
-from app.schemas.reports import FilterSchema, OutputSchema
+from app.schemas.reports import EventFilterSchema, FilterSchema, OutputSchema
 from app.services.people.principal import scope_of
 from app.support.paths import is_api
 from app.version import VERSION
@@ -110,7 +110,8 @@ def _security(declared: Operation, method: str) -> JsonObject:
 def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObject], errors: set[str]) -> JsonObject:
     query: list[object] = [name for name in declared.query or () if name in components.PARAMETERS]
     if set(FILTER) <= {*(declared.query or ())}:
-        query.insert(0, {"in": "query", "schema": FilterSchema(partial=True)})
+        schema = EventFilterSchema if set(ITEM) <= {*(declared.query or ())} else FilterSchema
+        query.insert(0, {"in": "query", "schema": schema(partial=True)})
     errors |= {"400", "500"}  # every route rejects unknown parameters
     described_operation: JsonObject = {"tags": [declared.tag]}
     described_operation |= {"description": declared.description} if declared.description else {}

@@ -7,9 +7,10 @@ import re
 import time
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from typing import Any
 
 from app.exceptions import FieldError, InputInvalid, StoreUnavailable
 from app.exports.layout import COLUMNS, EXTRA, POSITIONAL, Layout
@@ -20,6 +21,7 @@ from app.services.people.principal import SYSTEM, Principal
 from app.store.catalog import catalog as store
 from app.store.database import release
 from app.store.events import select
+from app.store.events.filters import EventFilter, NamedItem
 from app.store.models import EventType
 
 KEPT_SECONDS = 2.0  # cache lifetime
@@ -192,6 +194,54 @@ class Catalog:
         """Return the catalog's event type with a code, preferably of this product, otherwise of another product."""
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
+
+    def event_filter(self, who: Principal, given: Mapping[str, Any]) -> EventFilter:
+        """Return the filter of events that `EventFilterSchema` has loaded.
+
+        Raises:
+            InputInvalid: the catalog has no context item of that name.
+        """
+        rest = {name: value for name, value in given.items() if name not in ("context", "value")}
+        if "context" not in given:
+            return EventFilter(**rest, item=given.get("value"))
+        places = self.places(who, given["context"], given.get("product"), given.get("types") or ())
+        return EventFilter(**rest | {"types": sorted({one.type for one in places})}, item=given["value"], places=places)
+
+    def places(
+        self, who: Principal, name: str, product: str | None = None, types: Sequence[str] = ()
+    ) -> list[NamedItem]:
+        """Return the context items that the catalog gives a name, of the types of a product or of all.
+
+        A type that the catalog has under an event's product takes precedence over the same type under other products.
+
+        Raises:
+            InputInvalid: no item has the name; names the nearest.
+        """
+        rows = store.types()
+        by_code: defaultdict[str, list[EventType]] = defaultdict(list)
+        for row in rows:
+            if not types or row.code in types:
+                by_code[row.code].append(row)
+        found: list[NamedItem] = []
+        for code, same in by_code.items():
+            first, *others = same
+            excluded = tuple(row.product for row in others)
+            for row in same:
+                if name in row.context:
+                    index = row.context.index(name)
+                    found.append(NamedItem(code, index, *((None, excluded) if row is first else (row.product,))))
+        found = [place for place in found if product is None or place.may_be_of(product)]
+        if not found:
+            hint = _hint(name, self.item_names(who))
+            message = f"context is {shown(name)}, which no event type of the filter has in the catalog{hint}."
+            raise InputInvalid("The filter names something unknown.", [FieldError(message, field="context")])
+        return found
+
+    def item_names(self, who: Principal) -> list[str]:
+        """Return the names that the catalog gives context items of types that a user may see, in order."""
+        seen = None if who.customers is None else store.seen_types(who.customers)
+        visible = (row for row in store.types() if seen is None or (row.product, row.code) in seen)
+        return sorted({name for row in visible for name in row.context})
 
     def forget(self) -> None:
         """Discard the cached codes, because the catalog was changed."""

@@ -32,7 +32,7 @@ MAX_TEXT = 200  # characters
 class Looked:
     """How far a search has read."""
 
-    events: int  # the number of events read
+    events: int | None  # the number of events read, or None if an index was used
     reached_at: int | None  # the time of the last event read, or None if there are no events beyond it
 
 
@@ -72,8 +72,8 @@ class Listing:
         Args:
             after: `next` of the page of newer events.
             before: `previous` of the page of older events.
-            text: text that a context item of each event must contain. `looked` of the page says how far the search has
-                read.
+            text: text that a context item of each event must contain. For it, and for an item of the filter,
+                `looked` of the page says how far the search has read.
 
         Raises:
             Forbidden: the caller may not see the customer.
@@ -84,9 +84,9 @@ class Listing:
         wanted = replace(
             wanted, customers=who.customers, after=_position("after", after), before=_position("before", before)
         )
-        if text is None:
+        if text is None and wanted.item is None:
             return read(lambda: _page(wanted, store.positions(wanted, limit + 1), limit))
-        if not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text):
+        if text is not None and (not 1 <= len(text) <= MAX_TEXT or CONTROL.search(text)):
             allowed = f"1 to {MAX_TEXT}, none of them a control character"
             fault = FieldError(f"text has {len(text)} characters; it must have {allowed}.")
             raise InputInvalid("The text cannot be searched for.", [fault])
@@ -122,8 +122,8 @@ def _page(wanted: EventFilter, positions: Sequence[Position], limit: int) -> Pag
     return _shown(positions[:limit], next=more, previous=wanted.after is not None)
 
 
-def _search(wanted: EventFilter, limit: int, text: str) -> Page:
-    found = search.search(wanted, text)
+def _search(wanted: EventFilter, limit: int, text: str | None) -> Page:
+    found = search.search(wanted, limit + 1, text)
     page = _page(wanted, found.positions, limit)
     full = len(found.positions) > limit
     looked = Looked(found.looked, found.edge and found.edge[0])

@@ -21,7 +21,7 @@ from app.services.people import single_sign_on, tokens
 from app.services.people.sessions import Sessions
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
-from app.store.database import give_back_space, release, server_time, shrink_log
+from app.store.database import give_back_space, index_items, release, server_time, shrink_log
 from app.store.events import hourly_counts, idempotency
 from app.store.people import audit
 from app.support.clock import DAY_MS
@@ -37,6 +37,7 @@ SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 EVALUATE_SECONDS = 10.0  # to the next look whether an evaluation of the alert rules is due
 NOTIFY_SECONDS = 5.0
+INDEX_SECONDS = 600.0  # to the next look whether the index of context items exists
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
 KEY_DAYS = 2  # the API promises one day
@@ -81,6 +82,7 @@ class Scheduler:
             (deliveries.send, NOTIFY_SECONDS),
             (self._back_up, BACKUP_SECONDS),
             (self._evaluate_alerts, EVALUATE_SECONDS),
+            (index_items, INDEX_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
 
@@ -111,6 +113,13 @@ class Scheduler:
         The thread may end with the process at any time, because each of its transactions is atomic.
         """
         self._run_beside(self.expire, EXPIRE_SECONDS, "retention")
+
+    def index_beside(self) -> None:
+        """Create a missing index in a separate thread from now on, which takes long if there are many events.
+
+        The thread may end with the process at any time, because an incomplete index is replaced.
+        """
+        self._run_beside(index_items, INDEX_SECONDS, "index")
 
     def evaluate_alerts_beside(self) -> None:
         """Evaluate the alert rules in a separate thread from now on, so that they do not wait for other tasks.

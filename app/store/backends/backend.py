@@ -107,7 +107,7 @@ class Backend(Protocol):
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]: ...  # whether the id is one of these, and a parameter
     def context_width(self) -> str: ...
     def context_item(self, index: int) -> str: ...  # counted from 0
-    def has_item(self) -> str: ...  # whether a text, its parameter, equals one of the context's items
+    def has_item(self) -> str: ...  # whether a text, each of its parameters, equals one of the context's items
     def unless_wider(self, value: str, width: int) -> str: ...  # a whole number, or RowTooWide in `csv_blocks`
 
     def of_pairs(self, pairs: str, condition: str, ends: str = "OFFSET 0") -> str:
@@ -126,6 +126,14 @@ class Backend(Protocol):
             codes: a query for customers, products and types, whose rows are called `known`.
             condition: a condition on the other columns of `hourly_count`.
         """
+
+    # The index of the first items of contexts. It may be missing until `index_items` has created it, which takes long
+    # if there are many events, but blocks nothing.
+    def has_item_index(self) -> bool: ...
+    def index_items(self) -> None: ...
+
+    def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
+        """Return the rows of a query for events with an item, or None if it takes longer or there is no index."""
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         """Return the ids of the events whose context contains a text, ignoring the case of ASCII letters.

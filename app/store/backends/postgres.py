@@ -11,13 +11,13 @@ from peewee import Psycopg3Adapter
 from playhouse.pool import PooledPostgresqlDatabase
 from psycopg import ClientCursor, Connection, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import DivisionByZero
+from psycopg.errors import DivisionByZero, QueryCanceled
 
 from app.event_columns import COLUMNS, NAMES, Context, EventRow
-from app.exceptions import DatabaseUnsuitable, RowTooWide, SettingInvalid, StoreUnavailable
+from app.exceptions import DatabaseUnsuitable, RowTooWide, SettingInvalid, StatementFailed, StoreUnavailable
 from app.store.backends import copying, payloads
 from app.store.backends.availability import FORBIDDEN, READ_ONLY, Availability, translated
-from app.store.backends.backend import Block, Values
+from app.store.backends.backend import Block, Rows, Values
 
 OLDEST = 15  # the first version of PostgreSQL with MERGE, which the hourly counts use
 CONNECTIONS = 20  # per process; a thread waits if none is free
@@ -28,6 +28,7 @@ CONNECT_SECONDS = 5
 ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive while a report's snapshot is fixed
 MIGRATION = 7_201_002
 ERASURE = 7_201_003
+ITEM_INDEX = 7_201_004
 
 # The current holders of the shared lock.
 INSERTING = f"""
@@ -74,6 +75,22 @@ MANY_ROWS = FOR_MANY_ROWS.format(picked="false")
 # For a part of the events, random pages cost little more than sequential ones, as on today's disks. Otherwise the
 # planner would scan the whole table for each part of a long report.
 PICKED_ROWS = FOR_MANY_ROWS.format(picked="true")
+
+# Index of the first items of contexts, see docs/decisions.md. For each 16 pages it has a Bloom filter of each item.
+# Autovacuum adds new pages, so it costs inserting almost nothing; until then all of their events are read.
+INDEXED_ITEMS = 4
+BLOOM = "text_bloom_ops (n_distinct_per_range = -0.16, false_positive_rate = 0.01)"
+CREATE_ITEM_INDEX = f"""
+    CREATE INDEX CONCURRENTLY event_item ON event USING brin (timestamp, cardinality(context),
+        {", ".join(f"(context[{number}]) {BLOOM}" for number in range(1, INDEXED_ITEMS + 1))})
+    WITH (pages_per_range = 16)"""
+HAS_ITEM_INDEX = """
+    SELECT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('event_item') AND indisvalid AND indisready)"""
+# Settings of a transaction that finds events by it. The planner cannot know how few pages the index leaves to be read,
+# and would otherwise read all events in order of time.
+BY_ITEM = """
+    SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', 'off', true),
+        set_config('enable_indexscan', 'off', true), set_config('jit', 'off', true)"""
 
 
 # Positions of different servers, or of a server and a standby that was promoted, cannot be compared. A standby reports
@@ -315,7 +332,40 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         return {key for (key,) in self.execute_sql(query, (list(keys), text)).fetchall()}
 
     def has_item(self) -> str:
-        return "%s = ANY(context)"
+        # In terms of the index, which has the first items of each context, and the number of its items.
+        first = " OR ".join(f"context[{number}] = %s" for number in range(1, INDEXED_ITEMS + 1))
+        return f"({first} OR (cardinality(context) > {INDEXED_ITEMS} AND %s = ANY(context)))"
+
+    def has_item_index(self) -> bool:
+        return bool(self.execute_sql(HAS_ITEM_INDEX).fetchone()[0])
+
+    def index_items(self) -> None:
+        if self.has_item_index():
+            return
+        # Another connection holds the lock, because an index that is created concurrently is in no transaction.
+        with translated(), self._adapter.connect(self, **self.connect_params) as lock, lock.transaction():
+            lock.execute(f"SELECT {LIFTED.format(is_local='true')}")
+            # Without parameters, because a portal would keep its snapshot, for whose end the index waits.
+            cursor = lock.execute(f"SELECT pg_try_advisory_xact_lock({ITEM_INDEX})")
+            if cursor.fetchone() != (True,) or self.has_item_index():
+                return
+            self.execute_sql(f"SELECT {LIFTED.format(is_local='false')}")
+            try:
+                self.execute_sql("DROP INDEX CONCURRENTLY IF EXISTS event_item")  # an interrupted one is invalid
+                self.execute_sql(CREATE_ITEM_INDEX)
+            finally:
+                self.drop_connection()
+
+    def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
+        try:
+            with self.atomic():
+                self.execute_sql(BY_ITEM, (f"{max(1, round(seconds * 1000))}ms",))
+                return self.execute_sql(query, parameters).fetchall()
+        except StatementFailed as error:
+            cause = error.__cause__
+            if isinstance(getattr(cause, "orig", cause), QueryCanceled):
+                return None
+            raise
 
     def check_writable(self) -> None:
         query = "SELECT current_setting('transaction_read_only'), has_table_privilege('event', 'INSERT')"

@@ -19,7 +19,7 @@ from app.event_columns import COLUMNS, CONTEXT_INDEX, NAMES, Context, EventRow
 from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
 from app.store.backends import payloads
 from app.store.backends.availability import MOVED, PRIMARY, Availability, translated
-from app.store.backends.backend import Values
+from app.store.backends.backend import Rows, Values
 from app.store.step_size import Pace, pause
 from app.support.file_urls import quoted, unquoted
 
@@ -227,6 +227,15 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
 
     def unless_wider(self, value: str, width: int) -> str:
         return value  # SQLite splits no columns, and `exports/csv.py` checks each row's width
+
+    def has_item_index(self) -> bool:
+        return False
+
+    def index_items(self) -> None:
+        """Do nothing, because SQLite has no index that costs inserting as little."""
+
+    def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
+        return None
 
     def keys_with_text(self, keys: Sequence[int], text: str) -> set[int]:
         # LIKE is fast, but may match JSON syntax as if it were text, so the items of each match are checked again.

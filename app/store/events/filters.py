@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from app.store.database import database
 
 Position = tuple[int, int]  # timestamp, id: where a page ends
 Condition = tuple[str, list[object]]  # SQL and its parameters
+
+
+class NamedItem(NamedTuple):
+    """Item of the contexts of a type: of one product, or of all products except some.
+
+    Attributes:
+        place: of the item, counted from 0.
+        excluded: products that it is not of, if it has no product.
+    """
+
+    type: str
+    place: int
+    product: str | None = None
+    excluded: tuple[str, ...] = ()
+
+    def may_be_of(self, product: str) -> bool:
+        """Return whether it is a place in the events of a product."""
+        return product not in self.excluded if self.product is None else product == self.product
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,7 @@ class EventFilter:
         before: position of the first event of a page, to get the previous page; excludes `after`.
         batch: UUID of a request.
         item: a text that equals one of the context's items.
+        places: the items of which one must equal `item`. None means any.
     """
 
     customer: str | None = None
@@ -39,6 +59,7 @@ class EventFilter:
     before: Position | None = None
     batch: str | None = None
     item: str | None = None
+    places: Sequence[NamedItem] | None = None
 
     @property
     def first(self) -> int | None:
@@ -91,7 +112,6 @@ class EventFilter:
             (f"id <= {mark}", self.snapshot_max_id),
             (f"id > {mark}", self.snapshot_min_id),
             (f"batch = {mark}", self.batch),
-            (database.has_item(), self.item),
         )
         parts += [condition for condition, value in equal if value is not None]
         values += [value for _, value in equal if value is not None]
@@ -102,8 +122,32 @@ class EventFilter:
                 values += allowed
         parts += [condition for condition, value in limits if value is not None]
         values += [value for _, value in limits if value is not None]
+        if self.item is not None:
+            condition, more = self.has_item(self.item)
+            parts.append(condition)
+            values += more
         for sign, position in (("<", self.after), (">", self.before)):
             if position:
                 parts.append(f"(timestamp, id) {sign} ({mark}, {mark})")
                 values += position
         return " AND ".join(parts) or "TRUE", values
+
+    def has_item(self, item: str) -> Condition:
+        """Return the condition that one of the places has an item."""
+        mark = database.param
+        if self.places is None:
+            condition = database.has_item()
+            return condition, [item] * condition.count(mark)
+        types: defaultdict[tuple[int, str | None, tuple[str, ...]], list[str]] = defaultdict(list)
+        for place in self.places:
+            types[place.place, place.product, place.excluded].append(place.type)
+        parts: list[str] = []
+        values: list[object] = []
+        for (index, product, excluded), some in types.items():
+            part = f"{database.context_item(index)} = {mark} AND type IN ({', '.join([mark] * len(some))})"
+            products = list(excluded) if product is None else [product]
+            if products:
+                part += f" AND product {'NOT ' if product is None else ''}IN ({', '.join([mark] * len(products))})"
+            parts.append(f"({part})")
+            values += [item, *some, *products]
+        return f"({' OR '.join(parts) or '1 = 0'})", values

@@ -3,8 +3,9 @@
 Events have only one index, (customer, product, timestamp), because each index slows down every insert. A query for one
 customer and product scans it backwards. The cost of a less specific query depends on the number of pairs of customer
 and product that were ever seen. It queries a few pairs separately and merges the results. With many pairs, it queries
-only those that the hourly counts have in the hours that fill a page. A query for a rare type would scan millions of
-other events, so it reads only the hours and time ranges that the hourly counts have for the type.
+only those with the newest events, which one look-up for each pair finds, or those that the hourly counts have in the
+hours that fill a page. A query for a rare type would scan millions of other events, so it reads only the hours and time
+ranges that the hourly counts have for the type.
 
 The table of observed codes and the counts may lack the newest events, so these are read individually.
 """
@@ -30,6 +31,7 @@ PARAMETERS = 30_000  # per query; SQLite allows 32,766
 RARE = 50  # a type is rare if less than one in this many of the neighboring events has it
 RECENT = 2_000  # latest events that are searched for those of some customers
 MANY_PAIRS = 100  # pairs of customer and product above which they are not queried one by one
+FEW = 101  # events of a page up to which, with many pairs, the pairs are found that can have them
 SLICE_EVENTS = 20_000  # with many pairs, an hour that has more events is read in parts
 
 # Events too new to be counted. They are selected by id alone, regardless of the other conditions, so that the planner
@@ -51,7 +53,11 @@ def positions(wanted: EventFilter, limit: int) -> list[Position]:
     counted = hourly_counts.watermark()
     parts = _parts(wanted, counted)
     if parts is None:
-        found = {*_tail(counted, wanted, wanted.order, limit), *_of_many(wanted, limit)}
+        nearest = None if wanted.types or limit > FEW else _of_nearest_pairs(wanted, limit)
+        found = {
+            *_tail(counted, wanted, wanted.order, limit),
+            *(_of_many(wanted, limit) if nearest is None else nearest),
+        }
     else:
         dense: list[Part] = []
         rare: list[Part] = []
@@ -60,8 +66,8 @@ def positions(wanted: EventFilter, limit: int) -> list[Position]:
         found = set(_nearest(dense, limit))
         if rare:
             found |= {*_tail(counted, wanted, wanted.order, limit), *_of_rare(rare, limit)}
-    nearest = sorted(found, reverse=not wanted.forward)[:limit]
-    return nearest[::-1] if wanted.forward else nearest
+    first = sorted(found, reverse=not wanted.forward)[:limit]
+    return first[::-1] if wanted.forward else first
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,30 @@ def _tail(key: int, wanted: EventFilter, order: str, limit: int) -> list[Positio
     tail = TAIL.format(mark=database.param)
     query = f"{tail} SELECT timestamp, id FROM tail WHERE {condition} ORDER BY {order} LIMIT {limit}"
     return database.execute_sql(query, [key, *values]).fetchall()
+
+
+def _of_nearest_pairs(wanted: EventFilter, limit: int) -> list[Position] | None:
+    """Return the first positions among the counted events of many pairs, or None if too few pairs have any.
+
+    A page of `limit` events has only events of the `limit` pairs whose first events are nearest. These are found by one
+    look-up for each pair, which costs less than finding the pairs of an hour.
+    """
+    codes, values = wanted.codes().where()
+    rest = replace(wanted, customers=None, customer=None, product=None)
+    condition, more = rest.where()
+    first = (
+        "SELECT timestamp FROM event WHERE event.customer = pair.customer AND event.product = pair.product "
+        f"AND {condition} ORDER BY timestamp {'ASC' if wanted.forward else 'DESC'} LIMIT 1"
+    )
+    pairs = f"SELECT DISTINCT customer, product FROM observed_code WHERE {codes}"  # noqa: S608
+    query = f"SELECT ({first}), customer, product FROM ({pairs}) AS pair"  # noqa: S608
+    firsts = [row for row in database.execute_sql(query, [*more, *values]).fetchall() if row[0] is not None]
+    if len(firsts) < limit:
+        return None
+    edge = sorted((time for time, *_ in firsts), reverse=not wanted.forward)[limit - 1]
+    near = rest.between(None, edge) if wanted.forward else rest.between(edge, None)
+    nearest = [codes for time, *codes in firsts if (time <= edge if wanted.forward else time >= edge)]
+    return _nearest([replace(near, customer=customer, product=product) for customer, product in nearest], limit)
 
 
 def _of_many(wanted: EventFilter, limit: int) -> list[Position]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from app.admin.events import events as module
+from app.store.database import database
 from app.store.events import hourly_counts, search
 from app.support.clock import now
 from tests.admin.conftest import TOKEN, Visitor
@@ -180,6 +182,37 @@ class TestPages:
         assert boss.read("/admin/events?text=user").all(data_calm=True)
 
 
+class TestContextFilter:
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [("context=userId&value=user-1", "A"), ("value=user-1", "DA"), ("value=user", "")],
+    )
+    def test_a_named_value_filters(self, boss, services, four_events, query, expected):
+        named = {"code": "A", "description": "", "product": "PORTFOLIO", "context": ["userId"]}
+        services.catalog.put(json.dumps({"customers": [], "products": [], "types": [named]}).encode())
+        page = boss.read(f"/admin/events?{query}")
+        assert types_on(page) == list(expected)
+        assert [option["value"] for option in page.first(id="item-names").all("option")] == ["userId"]
+
+    def test_an_unknown_name_and_a_name_without_value_are_faults_of_the_form(self, boss, four_events):
+        page = read(boss.get("/admin/events?context=userld&value=x"))
+        assert "which no event type of the filter has in the catalog" in page
+        assert page.all(aria_invalid="true")[0]["id"] == "context"
+        assert read(boss.get("/admin/events?context=userId")).all(aria_invalid="true")[0]["id"] == "value"
+
+    def test_a_value_on_the_page_of_an_event_leads_to_the_events_with_it(self, boss, four_events):
+        page = read_event(boss, "A")
+        assert types_on(boss.read(page.link("user-1"))) == ["D", "A"]
+
+    def test_a_search_by_value_that_is_not_over_says_how_far_it_came(self, boss, four_events, monkeypatch):
+        monkeypatch.setattr(search, "LOOK", 2)
+        monkeypatch.setattr(search, "LOOK_BEFORE_INDEX", 2)
+        monkeypatch.setattr(database.obj, "has_item_index", lambda: False)
+        page = boss.read("/admin/events?value=user-2")
+        assert "Searched the latest 2 events (back to " in page
+        assert types_on(boss.read(page.link("Search further back"))) == ["B"]
+
+
 class TestExport:
     def test_the_export_link_fills_in_the_form_of_a_new_report(self, boss, four_events):
         page = boss.read(f"/admin/events?customer=BARCHART&product=ALERT&types=A&types=B&start={FIRST}")
@@ -193,7 +226,7 @@ class TestExport:
         assert "about 2 events." in page
         assert page.all(title="Estimated from hourly counts, which are a few seconds behind")
         page = boss.read("/admin/events?customer=BARCHART&text=x")
-        assert "about 2 events before the text filter. Export ignores the text filter." in page
+        assert "about 2 events before the filter of the context. Export ignores it." in page
 
     def test_events_that_are_not_counted_yet_can_be_exported(self, boss, admin):
         admin.send(event())

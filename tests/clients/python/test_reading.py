@@ -46,6 +46,12 @@ def test_events_are_read_back_over_several_pages_newest_first(tally, nobody, mon
     assert [one.context[0] for one in tally.events(limit=3)] == ["4", "3", "2"]
 
 
+def test_events_are_found_by_a_context_value(tally, nobody, sample_catalog):
+    nobody.send(event(type="PORTFOLIO-VIEW-CHANGED", context=["u-1", "Overview"]), event(context=["u-2"]))
+    assert [one.context for one in tally.events(value="u-2")] == [["u-2"]]
+    assert [one.context for one in tally.events(context="userId", value="u-1")] == [["u-1", "Overview"]]
+
+
 def test_events_are_filtered_by_type_and_by_days_in_utc(tally, nobody):
     midnight = int(datetime(2026, 11, 29, tzinfo=UTC).timestamp() * 1000)
     times = {"before": midnight - 1, "first": midnight, "last": midnight + 86_399_999, "after": midnight + 86_400_000}

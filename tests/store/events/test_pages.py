@@ -152,6 +152,8 @@ def test_every_query_strategy_finds_the_same_events(services, monkeypatch, rare,
     for given in FILTERS[4:13]:
         check(EventFilter(**given), 25)
     check(EventFilter(customers=("A", "C")), 60)
+    for given in FILTERS[:2] + FILTERS[-5:-3]:
+        check(EventFilter(**given), 4)
 
 
 @pytest.mark.parametrize("pairs", [100, 0])
@@ -202,6 +204,16 @@ def test_twenty_thousand_customer_and_product_pairs_need_few_statements(services
         after = (hour + 6_000 * 30, 6_001)
         assert len(feed.page(EventFilter(**given, after=after), 50)) == 50
     assert len(statements) < 60
+
+
+def test_a_page_of_many_pairs_needs_few_statements_wherever_it_is_in_an_hour(services, monkeypatch, statements):
+    monkeypatch.setattr(feed, "MANY_PAIRS", 0)
+    monkeypatch.setattr(feed, "SLICE_EVENTS", 5)
+    accept(services, [event(customer=f"C{number % 9}", timestamp=TOP + number) for number in range(40)])
+    services.scheduler.count()
+    statements.clear()
+    assert [key for _, key in feed.positions(EventFilter(), 7)] == truth(EventFilter())[:7]
+    assert len(statements) <= 6
 
 
 def test_events_of_the_same_time_are_ordered_by_acceptance(services):

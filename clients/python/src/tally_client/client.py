@@ -155,17 +155,23 @@ class Tally:
         start: Moment | None = None,
         end: Moment | None = None,
         limit: int | None = None,
+        context: str | None = None,
+        value: str | None = None,
     ) -> Iterator[Event]:
         """Yield the events that match, newest first, at most `limit`.
 
         Args:
             types: an event type or several; empty means all.
             start, end: both included: a datetime, a date (the whole day in UTC), or milliseconds since 1970.
+            value: only events with this item in their context; a rare one may take several requests.
+            context: the item's name in the catalog; None means any item.
 
         Raises:
             RequestFailed: the service rejects the request, or cannot be reached.
         """
-        return self._reader.events(make_filter(customer, product, types, start, end), limit)
+        filter = make_filter(customer, product, types, start, end)
+        item = {"context": context, "value": value}
+        return self._reader.events(filter | {name: one for name, one in item.items() if one is not None}, limit)
 
     def report(
         self,

@@ -14,7 +14,7 @@ HEADERS = "authorization, content-type, content-encoding, idempotency-key, prefe
 METHODS = "GET, POST, DELETE, OPTIONS"
 EXPOSED = (
     "X-Request-ID, Retry-After, Content-Disposition, Content-Range, ETag, Preference-Applied, X-Rejected-Events, "
-    "Idempotency-Replayed, X-Ignored-Fields, X-Report-Columns"
+    "Idempotency-Replayed, X-Ignored-Fields, X-Report-Columns, Date"
 )
 MAX_AGE_SECONDS = "7200"  # how long a browser may cache a preflight response; browsers allow no more
 ALL_ORIGINS = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED)]

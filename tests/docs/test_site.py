@@ -14,7 +14,10 @@ from tests.support.markdown import anchors, links
 from tests.support.running import ROOT
 
 DOCS = ROOT / "docs"
-TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clients/python/README.md")]
+TOP = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clients/python/README.md", "clients/js/README.md")
+]
 PAGES = [*TOP, *sorted(DOCS.rglob("*.md"))]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 OUTSIDE = re.compile(r"(https?|mailto):")

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 NAME = "tally-events"
 NOT_COPIED = shutil.ignore_patterns(
-    ".*", "var", "build", "dist", "*.egg-info", "__pycache__", "bench", "tests", "clients"
+    ".*", "var", "build", "dist", "*.egg-info", "__pycache__", "bench", "tests", "python"
 )
 
 

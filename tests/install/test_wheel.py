@@ -18,12 +18,14 @@ from tests.support.client import event
 from tests.support.running import Running
 
 FOLDERS = ("templates", "static", "deploy")
+SOURCE = "clients/js/src/tally.js"
 
 
 def test_the_wheel_has_every_template_static_file_and_configuration(wheel: Path):
     prefix = f"tally_events-{VERSION}.data/data/share/tally/"
     shipped = {name.removeprefix(prefix) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(prefix)}
     files = {str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()}
+    files |= {str(path.relative_to(ROOT)) for path in (ROOT / "clients" / "js").rglob("tally*.js")} - {SOURCE}
     assert shipped == files
 
 
@@ -89,6 +91,8 @@ def test_from_an_event_to_a_report_with_the_wheel_alone(installed: Installed):
             assert "/static/style.css" in page.read().decode()
         with urllib.request.urlopen(f"{service.url}/static/style.css") as style:
             assert style.status == 200
+        with urllib.request.urlopen(f"{service.url}/tally.js") as script:
+            assert script.read() == (ROOT / "clients" / "js" / "tally.js").read_bytes()
     finally:
         code = service.stop()
     assert code == 0, service.said()

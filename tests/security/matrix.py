@@ -30,6 +30,7 @@ GET    /health/live                                        200    200    200    
 GET    /health/ready                                       200    200    200    200    200    200    200    200
 GET    /metrics                                            200    200    200    200    200    200    200    200
 GET    /openapi.json                                       200    200    200    200    200    200    200    200
+GET    /tally.js                                           200    200    200    200    200    200    200    200
 GET    /service/version                                    200    200    200    200    200    200    200    200
 GET    /system/version                                     200    200    200    200    200    200    200    200
 GET    /service/authenticate                               401    401    401    200    200    200    200    401

@@ -29,6 +29,7 @@ from app.schemas.reports import EventFilterSchema
 from app.services.events.listing import MAX_TEXT, Page
 from app.services.events.volume import DAY, HOUR, MINUTE
 from app.services.rows import EventFilter
+from app.support import browser_client
 from app.support.clock import now
 
 PAGE_SIZE = 50
@@ -162,7 +163,13 @@ def event(key: int) -> str:
 
 def first_event_values() -> Values:
     """Return the values of `_first_event.html`, which says how to send the first event."""
-    return {"base_url": current_app.config["SETTINGS"].base_url, "needs_key": services().admission.needs_key}
+    base_url, client = current_app.config["SETTINGS"].base_url, browser_client.current()
+    return {
+        "base_url": base_url,
+        "needs_key": services().admission.needs_key,
+        "script_url": f"{base_url}/{browser_client.NAME}?v={client.hash}",
+        "script_integrity": client.integrity,
+    }
 
 
 def _find_page(query: EventsQuery, filter: Filter) -> Page:

@@ -78,6 +78,7 @@ PARAMETERS = {
     "expires": _part(place="query", required=True, type="string"),
     "nonce": _part(place="query", required=True, type="string"),
     "signature": _part(place="query", required=True, type="string"),
+    "v": _part("The beginning of the SHA-256 of a version of the client.", place="query", type="string"),
     "Range": _part("A part of the file.", place="header", type="string"),
     "If-None-Match": _part("An earlier answer's ETag.", place="header", type="string"),
 }
@@ -160,6 +161,7 @@ LINK_ERROR = _error(
     "REQUEST_AUTHORIZATION_FAILURE",
     "This link has expired: links work for 15 minutes. Ask for the report's file again.",
 )
+VERSION_ERROR = _error("no such version.", "REQUEST_NOT_FOUND", "There is nothing at /tally.js.")
 IN_ADDRESS = "An ingest key in the address, for browsers' beacons, which can set no header."
 AS_USER = "An ingest key as the user; the password may be anything."
 KEY_SCHEMES: dict[str, JsonObject] = {

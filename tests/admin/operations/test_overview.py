@@ -9,6 +9,7 @@ import pytest
 
 from app.services.operations.health import Check
 from app.store.events import hourly_counts
+from app.support import browser_client
 from app.support.clock import now
 from tests.support.client import FIRST, event
 from tests.support.page import Element, read
@@ -248,7 +249,10 @@ class TestFirstEvent:
         page = boss.read("/admin/")
         assert {"From a terminal", "JavaScript", "Python"} <= {element.text for element in page.all("summary")}
         shown = "".join(element.content for element in page.all("pre"))
-        assert 'fetch("https://tally.example/events"' in shown
+        client = browser_client.current()
+        assert shown.count('new Tally({ url: "https://tally.example" })') == 2  # in a page, and with npm
+        assert f'src="https://tally.example/tally.js?v={client.hash}"' in shown
+        assert f'integrity="{client.integrity}"' in shown
         assert '"https://tally.example/events",' in shown
         assert "YOUR-KEY" not in shown
 
@@ -267,7 +271,7 @@ class TestFirstEvent:
     @pytest.mark.settings(ingest_auth="key")
     def test_the_instructions_include_the_key_if_one_is_required(self, boss, anna):
         page = boss.read("/admin/")
-        assert page.text.count("Bearer YOUR-KEY") == 3
+        assert (page.text.count("Bearer YOUR-KEY"), page.text.count('key: "YOUR-KEY"')) == (2, 2)
         assert "/admin/keys/new" in page.links
         assert "/admin/keys/new" not in anna.read("/admin/").links
 

@@ -10,7 +10,7 @@ import pytest
 from tally_client import Tally, sender
 from werkzeug.serving import make_server
 
-from tests.clients.python.receiver import Receiver, receiving
+from tests.clients.receiver import Receiver, receiving
 from tests.support.running import free_port
 
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 from tally_client import TallyHandler
 
-from tests.clients.python.receiver import Answer
+from tests.clients.receiver import Answer
 from tests.support.pace import slack
 from tests.support.running import wait_until
 

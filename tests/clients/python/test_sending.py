@@ -11,7 +11,7 @@ import pytest
 from tally_client import ClientClosed, QueueFull
 from tally_client.transport import Response
 
-from tests.clients.python.receiver import Answer, error
+from tests.clients.receiver import Answer, error
 from tests.support.pace import slack
 from tests.support.running import wait_until
 

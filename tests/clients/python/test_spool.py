@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tally_client import QueueFull, Tally
 
-from tests.clients.python.receiver import Answer, error
+from tests.clients.receiver import Answer, error
 from tests.support.pace import slack
 from tests.support.running import ROOT, wait_until
 

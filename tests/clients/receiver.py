@@ -16,6 +16,7 @@ class Request:
     key: str
     events: list[dict]
     headers: dict[str, str]
+    body: bytes
     at: float
 
     @property
@@ -85,7 +86,7 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = dict(self.headers.items())
-            request = Request(headers["Idempotency-Key"], json.loads(body), headers, time.monotonic())
+            request = Request(headers["Idempotency-Key"], json.loads(body), headers, body, time.monotonic())
             answer = receiver.answer(request)
             if answer.status is None:
                 self.close_connection = True

@@ -75,6 +75,14 @@ PARAMETERS = {
         "How many at most.", place="query", type="integer", minimum=1, maximum=MAX_PAGE_SIZE, default=PAGE_SIZE
     ),
     "after": _part("The `next` of the page before.", place="query", type="string"),
+    "wait": _part(
+        "How many seconds to wait if there is no event.",
+        place="query",
+        type="integer",
+        minimum=0,
+        maximum=60,
+        default=0,
+    ),
     "expires": _part(place="query", required=True, type="string"),
     "nonce": _part(place="query", required=True, type="string"),
     "signature": _part(place="query", required=True, type="string"),
@@ -159,6 +167,12 @@ LINK_ERROR = _error(
     "the link was changed, or has expired.",
     "REQUEST_AUTHORIZATION_FAILURE",
     "This link has expired: links work for 15 minutes. Ask for the report's file again.",
+)
+CHANGES_ERROR = _error(
+    "events that follow the cursor cannot be read any more. The message says how to go on.",
+    "EVENT_CHANGES_GET_FAILED",
+    "Events after this cursor were erased before they were read, by their age or on request. To go on with those that "
+    "remain, send after=4711-20-8d0f3f6e.",
 )
 IN_ADDRESS = "An ingest key in the address, for browsers' beacons, which can set no header."
 AS_USER = "An ingest key as the user; the password may be anything."

@@ -109,8 +109,8 @@ def _security(declared: Operation, method: str) -> JsonObject:
 
 def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObject], errors: set[str]) -> JsonObject:
     query: list[object] = [name for name in declared.query or () if name in components.PARAMETERS]
-    if set(FILTER) <= {*(declared.query or ())}:
-        query.insert(0, {"in": "query", "schema": FilterSchema(partial=True)})
+    if of_filter := [name for name in FILTER if name in (declared.query or ())]:
+        query.insert(0, {"in": "query", "schema": FilterSchema(partial=True, only=of_filter)})
     errors |= {"400", "500"}  # every route rejects unknown parameters
     described_operation: JsonObject = {"tags": [declared.tag]}
     described_operation |= {"description": declared.description} if declared.description else {}

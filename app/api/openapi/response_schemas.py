@@ -60,6 +60,10 @@ SCHEMAS: dict[str, JsonObject] = {
     "Errors": _array("Error", minItems=1, maxItems=1),
     "Unauthorized": _exactly("The one error that is no tree.", {"message": _text(enum=["Unauthorized"])}),
     "EventPage": _exactly("Events, newest first.", {"events": _array("FullEvent"), "next": NEXT}, optional=("next",)),
+    "Changes": _exactly(
+        "Events in the order of acceptance.",
+        {"events": _array("FullEvent"), "next": _text("The cursor of the events that follow.")},
+    ),
     "JobTiming": _exactly(
         "When it was started, and when it ended.",
         {

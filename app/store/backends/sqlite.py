@@ -161,6 +161,9 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
 
     settled_cut = acceptance_cut
 
+    def inserting(self) -> tuple[int, set[str]]:
+        return self.acceptance_cut(0), set()
+
     @contextmanager
     def without_checkpoints(self) -> Iterator[None]:
         self.execute_sql("PRAGMA wal_autocheckpoint = 0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.support.client import event
 
 
@@ -10,3 +12,10 @@ def test_the_stored_events_are_counted(succeeds, prints, nobody):
     nobody.send(event(), event(customer="FERNHILL"))
     assert succeeds("events", "count") == "2\n"
     assert prints("events", "count") == {"events": 2}
+
+
+def test_events_are_followed_as_json_lines_from_the_oldest_or_the_end(succeeds, nobody):
+    stored = nobody.send(event(timestamp=2), event(timestamp=1), event(customer="FERNHILL"))
+    lines = succeeds("events", "follow", "--after", "0", "--once", "--customer", "BARCHART").splitlines()
+    assert [{key: one[key] for key in stored[0]} for one in map(json.loads, lines)] == stored[:2]
+    assert succeeds("events", "follow", "--once") == ""

@@ -73,42 +73,51 @@ class ChangesFeed:
             self._catalog.check_known(who, wanted.customer, wanted.product, wanted.types or None, place="")
         wanted = replace(wanted, customers=who.customers)
         if not wait_seconds or not self._free.acquire(blocking=False):
-            return _page(self._step(wanted, self._start(after, position), limit, self._tip.key(0)))
+            start = position or self._start(wanted, after)
+            return _page(self._step(wanted, start, limit, self._tip.key(0)), start)
         try:
-            deadline = time.monotonic() + wait_seconds
-            return self._wait(wanted, limit, self._start(after, position), deadline, stopping or threading.Event())
+            start, deadline = position or self._start(wanted, after), time.monotonic() + wait_seconds
+            return self._wait(wanted, limit, start, deadline, stopping or threading.Event())
         finally:
             self._free.release()
 
+    def _start(self, wanted: EventFilter, after: str | None) -> Position:
+        key = store.last_visible(wanted.customers, self._tip.key(0)) if after == NOW else 0
+        return store.position_at(wanted, key)
+
     def _wait(
-        self, wanted: EventFilter, limit: int, position: Position, deadline: float, stopping: threading.Event
+        self, wanted: EventFilter, limit: int, next_: Position, deadline: float, stopping: threading.Event
     ) -> Changes:
         """Return as soon as there is an event, or more to look at than one request may."""
-        stretch = self._step(wanted, position, limit, self._tip.key(TICK_SECONDS))
+        stretch = self._step(wanted, next_, limit, self._tip.key(TICK_SECONDS))
+        looked_until = stretch.end
         while True:
-            left = deadline - time.monotonic()
-            if stretch.rows or not stretch.is_whole or left <= 0 or stopping.is_set():
-                return _page(stretch)
-            release()  # others need the connection
-            stopping.wait(min(left, TICK_SECONDS))
-            until = self._tip.key(TICK_SECONDS)
-            if until > stretch.end.key:
-                stretch = self._step(wanted, stretch.end, limit, until)
+            has_time = time.monotonic() < deadline and not stopping.is_set()
+            if stretch.rows or not stretch.is_whole or not has_time:
+                return _page(stretch, next_)
+            next_ = stretch.next or next_
+            while has_time:
+                release()  # others need the connection
+                stopping.wait(max(0.0, min(deadline - time.monotonic(), TICK_SECONDS)))
+                has_time = time.monotonic() < deadline and not stopping.is_set()
+                until = self._tip.key(TICK_SECONDS)
+                if until > looked_until and not self._tip.has_none(wanted, looked_until, until):
+                    break
+                looked_until = max(looked_until, until)
+            stretch = self._step(wanted, next_, limit, until, looked_until)
+            looked_until = stretch.end
 
-    def _start(self, after: str | None, position: Position | None) -> Position:
-        if position is not None:
-            return position
-        return store.position_at(self._tip.key(0) if after == NOW else 0)
-
-    def _step(self, wanted: EventFilter, position: Position, limit: int, until: int) -> store.Stretch:
-        stretch = store.read(wanted, position, until, limit)
+    def _step(
+        self, wanted: EventFilter, position: Position, limit: int, until: int, empty_until: int = 0
+    ) -> store.Stretch:
+        stretch = store.read(wanted, position, until, limit, empty_until)
         if not stretch.is_same:
             raise ChangesLost(
                 "The database is not the one that this cursor is from: it was restored from a backup or replaced, or "
                 f"it lost its last events in a failover. {BEGIN_AGAIN}"
             )
         if stretch.has_lost:
-            resumed = _cursor(store.position_at(position.key))
+            resumed = _cursor(store.position_at(wanted, position.key))
             raise ChangesLost(
                 "Events after this cursor were erased before they were read, by their age or on request. To go on with "
                 f"those that remain, send after={resumed}."
@@ -116,8 +125,8 @@ class ChangesFeed:
         return stretch
 
 
-def _page(stretch: store.Stretch) -> Changes:
-    return Changes([to_event(row) for row in stretch.rows], _cursor(stretch.end))
+def _page(stretch: store.Stretch, begin: Position) -> Changes:
+    return Changes([to_event(row) for row in stretch.rows], _cursor(stretch.next or begin))
 
 
 def _cursor(position: Position) -> str:

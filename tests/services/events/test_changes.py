@@ -24,7 +24,6 @@ from tests.support.pace import slack, times
 from tests.support.running import wait_until
 from tests.support.threads import BackgroundThreads, at_once
 
-pytestmark = pytest.mark.both_databases
 ROW = ("BARCHART", "PORTFOLIO", "HELD", None, 1_600_000_000_000, ["held"], 1, "8d0f3f6e-0d0c-4b59-9a53-1c4f0f9d1d5b", 0)
 
 
@@ -68,6 +67,7 @@ def in_turn(monkeypatch) -> Callable[[Callable[[], None]], None]:
     return set_action
 
 
+@pytest.mark.both_databases
 def test_events_come_once_in_the_order_of_acceptance_and_whole(nobody, analyst):
     stored = nobody.send(event(timestamp=5, version="2"), event(timestamp=3), event(timestamp=4, context=[None, ""]))
     first = ask(analyst, limit=2)
@@ -151,6 +151,7 @@ def test_the_tip_advances_although_some_transaction_is_always_inserting(app, mon
     assert [tip.key(-1) for _ in range(6)] == [0, 0, 3, 3, 7, 9]
 
 
+@pytest.mark.both_databases
 def test_concurrent_writers_and_followers_see_every_event_once(nobody, admin):
     count, writers = times(15, 100), 4
 
@@ -232,6 +233,26 @@ def test_all_waiting_requests_of_a_process_share_one_look_at_the_database(admin,
     assert 2 <= len(looks) <= 7
 
 
+def test_a_waiting_request_does_not_read_events_of_other_codes_itself(nobody, admin, monkeypatch):
+    monkeypatch.setattr(changes, "TICK_SECONDS", 0.05)
+    reads: list[int] = []
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda *args: (reads.append(1), read(*args))[1])
+    cursor = ask(admin, "now")["next"]
+    with BackgroundThreads() as threads:
+        waiting = threads.start(ask, admin, cursor, wait=60, types="RARE")
+        for turn in range(10):
+            send(nobody, str(turn))
+            time.sleep(0.05)
+        assert not waiting.done()
+        send(nobody, "rare", type="RARE")
+        assert [one["context"] for one in waiting.result(timeout=60)["events"]] == [["rare"]]
+    assert len(reads) <= 4
+    monkeypatch.setattr(store, "read", read)
+    page = ask(admin, cursor, wait=1, types="OTHER")
+    assert follow(admin, page["next"]) == ([], page["next"]), "the cursor has advanced past all that was looked at"
+
+
 def test_a_database_that_does_not_respond_fails_the_request_and_nothing_is_skipped_afterwards(
     nobody, admin, monkeypatch
 ):
@@ -249,6 +270,7 @@ def test_a_database_that_does_not_respond_fails_the_request_and_nothing_is_skipp
     assert follow(admin, cursor)[0] == ["b"]
 
 
+@pytest.mark.both_databases
 def test_a_cursor_survives_the_erasure_of_what_was_read(nobody, admin):
     send(nobody, "a", "b")
     _, cursor = follow(admin)
@@ -257,6 +279,7 @@ def test_a_cursor_survives_the_erasure_of_what_was_read(nobody, admin):
     assert follow(admin, cursor)[0] == ["c"]
 
 
+@pytest.mark.both_databases
 def test_a_cursor_says_that_events_were_erased_before_they_were_read_and_how_to_go_on(nobody, admin):
     send(nobody, "a")
     cursor = ask(admin, limit=1)["next"]
@@ -281,6 +304,22 @@ def test_an_erasure_concerns_only_followers_of_its_customer_and_product(nobody, 
     assert follow(admin, cursors[admin], customer="BARCHART")[0] == ["b"]
 
 
+@pytest.mark.both_databases
+def test_a_cursor_does_not_reveal_events_and_erasures_of_other_customers(nobody, analyst):
+    send(nobody, "a")
+    cursors = {after: ask(analyst, after)["next"] for after in (None, "now")}
+    send(nobody, "theirs", "too", customer="FERNHILL")
+    erase_all(customer="FERNHILL")
+    send(nobody, "again", customer="FERNHILL")
+    assert {after: ask(analyst, after)["next"] for after in (None, "now")} == cursors
+    assert ask(analyst, cursors["now"])["next"] == cursors["now"]
+    send(nobody, "b", type="OTHER")
+    own = ask(analyst, cursors["now"], types="PORTFOLIO-APPLICATION-LOADED")
+    assert own["events"] == []
+    assert own["next"] != cursors["now"], "it advances over the user's other events, whose erasure it survives"
+
+
+@pytest.mark.both_databases
 def test_an_erasure_while_a_request_reads_is_not_missed(nobody, admin, in_turn):
     send(nobody, "a")
     cursor = ask(admin)["next"]
@@ -313,6 +352,7 @@ def lose_events() -> None:
         database.execute_sql("ALTER TABLE event ALTER COLUMN id RESTART WITH 1")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("later", [0, 1, 3])
 def test_a_cursor_says_that_the_database_lost_the_events_up_to_it(nobody, admin, later):
     send(nobody, "a", "b")

@@ -36,6 +36,7 @@ GET    /service/authenticate                               401    401    401    
 POST   /events                                             200    200    200    200    200    200    200    200
 GET    /events                                             401    401    401    200    200    200    200    401
 GET    /events/changes                                     401    401    401    200    200    200    200    401
+GET    /counts                                             401    401    401    200    200    200    200    401
 POST   /reports                                            401    401    401    403    200    200    200    401
 GET    /reports                                            401    401    401    200    200    200    200    401
 GET    /reports/<source>                                   401    401    401    404    302    302    302    401
@@ -229,6 +230,7 @@ TOKENS = """
 GET    /service/authenticate                    200          200           200          200     401     401
 GET    /events                                  200          403           403          403     401     401
 GET    /events/changes                          200          403           403          403     401     401
+GET    /counts                                  200          403           403          403     401     401
 POST   /reports                                 403          403           200          403     401     401
 GET    /reports                                 403          200           200          403     401     401
 GET    /reports/<source>                        403          302           302          403     401     401

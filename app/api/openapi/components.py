@@ -50,6 +50,8 @@ HEADERS = {
     ),
     "Idempotency-Replayed": _part("This is the first answer again; nothing was stored.", type="string", const="true"),
     "X-Ignored-Fields": _part("Keys of the request's JSON that nobody knows; they change nothing.", type="string"),
+    "X-Rest-Groups": _part("Of CSV: `rest.groups`.", type="integer", minimum=0),
+    "X-Rest-Count": _part("Of CSV: `rest.count`.", type="integer", minimum=0),
     "Location": _part(required=True, type="string", format="uri"),
     "Content-Disposition": _part("What to call the file.", type="string"),
     "ETag": _part("The file's SHA-256, quoted.", type="string"),
@@ -83,6 +85,14 @@ PARAMETERS = {
         maximum=60,
         default=0,
     ),
+    "by": _part(
+        "What to group by, with commas: customer, product, type, hour or day, context. Empty: one total.",
+        place="query",
+        type="string",
+    )
+    | {"example": "day,product"},
+    "context": _part("The name of the context item, with by=context.", place="query", type="string"),
+    "format": _part(place="query", type="string", enum=["json", "csv"], default="json"),
     "expires": _part(place="query", required=True, type="string"),
     "nonce": _part(place="query", required=True, type="string"),
     "signature": _part(place="query", required=True, type="string"),

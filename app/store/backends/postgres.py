@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from peewee import Psycopg3Adapter
@@ -356,6 +356,16 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         with self.atomic():
             self.execute_sql(MANY_ROWS)
             yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self.execute_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            self.execute_sql(PICKED_ROWS)
+            yield
+        finally:
+            with suppress(StoreUnavailable):  # the error that ended the transaction is the one to raise
+                self.execute_sql("ROLLBACK")
 
     def interrupter(self) -> Callable[[], None]:
         connection = self.connection()

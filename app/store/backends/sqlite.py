@@ -267,6 +267,14 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
     def erase_alone(self) -> None:
         """Do nothing, because SQLite has only one writer at a time."""
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self.execute_sql("BEGIN DEFERRED")
+        try:
+            yield
+        finally:
+            self.abandon_group()
+
     def drop_connection(self) -> None:
         self.close()
 

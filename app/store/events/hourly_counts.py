@@ -339,13 +339,20 @@ def hours_of_many(wanted: EventFilter) -> list[HourBucket]:
     return [HourBucket(hour, int(number), first, last) for hour, number, first, last in found]
 
 
-def pairs_within(wanted: EventFilter, begin: int, end: int) -> Condition:
+def pairs_within(wanted: EventFilter, begin: int | None, end: int | None) -> Condition:
     """Return a query for the pairs of customer and product with matching events in the hours between two times."""
     condition, values = _hour_condition(wanted, begin, end)
     return f"SELECT DISTINCT customer, product FROM hourly_count WHERE {condition}", values
 
 
-def _hour_condition(wanted: EventFilter, begin: int, end: int) -> Condition:
+def selection(wanted: EventFilter, begin: int | None, end: int | None) -> Condition:
+    """Return a query for counts from `begin` to before `end`: time of the hour, customer, product, type, number."""
+    condition, values = _hour_condition(wanted, begin, None if end is None else end - 1)
+    columns = "hour AS time, customer, product, type, number"
+    return f"SELECT {columns} FROM hourly_count WHERE {condition}", values
+
+
+def _hour_condition(wanted: EventFilter, begin: int | None, end: int | None) -> Condition:
     condition, values = wanted.codes().where()
     known = f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code WHERE {condition})"
     return f"{known} AND {_hour_bounds(begin, end)}", values

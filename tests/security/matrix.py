@@ -63,6 +63,7 @@ GET    /admin/events                                       302    302    302    
 GET    /admin/events/part                                  302    302    302    200    200    200    200    302
 GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
 
+GET    /admin/explore                                      302    302    302    200    200    200    200    302
 GET    /admin/me                                           302    302    302    200    200    200    200    302
 GET    /admin/me/password                                  302    302    302    200    200    200    200    302
 POST   /admin/me/password                                  302    302    302    400    400    400    400    302

@@ -151,11 +151,17 @@ def _number_within(wanted: EventFilter, edge: Range) -> int:
 
 def _of_counts(wanted: EventFilter, grouping: Grouping, whole: Range, counted: _Counted) -> Condition:
     begin, end = whole[0], None if whole[1] is None else whole[1] + 1
-    if not wanted.of_all_customers or "customer" in grouping.codes or counted.slice_end is not None:
-        return hourly_counts.selection(wanted, begin, end)
-    query, values = daily_counts.selection(wanted, begin, end, by_hour=grouping.step == HOUR_MS)
-    columns = "time, CAST(NULL AS text) AS customer, product, type, number"
-    return f"SELECT {columns} FROM ({query}) AS counts", values  # noqa: S608
+    is_daily = wanted.of_all_customers and "customer" not in grouping.codes and counted.slice_end is None
+    if is_daily:
+        query, values = daily_counts.selection(wanted, begin, end, by_hour=grouping.step == HOUR_MS)
+    else:
+        query, values = hourly_counts.selection(wanted, begin, end)
+    # Summed here, because the rows of an index come in the order of its codes, unlike those of all parts.
+    codes = [code if code in grouping.codes else f"CAST(NULL AS text) AS {code}" for code in CODES]
+    columns = ", ".join([f"{_step('time', grouping)} AS time", *codes])
+    groups = [code for code in CODES if code in grouping.codes] + ([] if grouping.step is None else ["1"])
+    group_by = f"GROUP BY {', '.join(groups)}" if groups else ""
+    return f"SELECT {columns}, sum(number) AS number FROM ({query}) AS counts {group_by}", values  # noqa: S608
 
 
 def _of_events(wanted: EventFilter, grouping: Grouping, edge: Range, counted: _Counted) -> Condition:
@@ -200,8 +206,9 @@ def _grouped(parts: Sequence[Condition], grouping: Grouping, max_groups: int, ma
         columns.append(f"{value} AS {VALUE}")
         condition = f"(product, type) IN ({_pairs(len(grouping.items))})"
         values += [*given, *(code for pair in grouping.items for code in pair)]
-    step = "CAST(NULL AS bigint)" if grouping.step is None else f"time / {grouping.step:d} * {grouping.step:d}"
+    step = _step("time", grouping)
     names = "".join(f", {key}" for key in keys)
+    order = "".join(f", {key} IS NULL, {key}" for key in keys)  # the databases put NULL at different ends
     partition = f"PARTITION BY {', '.join(keys)}" if keys else ""
     query = f"""
         WITH parts AS ({" UNION ALL ".join(query for query, _ in parts)}),
@@ -209,12 +216,16 @@ def _grouped(parts: Sequence[Condition], grouping: Grouping, max_groups: int, ma
             SELECT {", ".join([f"{step} AS step", *columns])}, sum(number) AS number FROM parts WHERE {condition}
             GROUP BY {", ".join(str(place + 1) for place in range(1 + len(keys)))}),
         totals AS (SELECT step{names}, number, sum(number) OVER ({partition}) AS total FROM numbers WHERE number > 0),
-        ranked AS (SELECT step{names}, number, dense_rank() OVER (ORDER BY total DESC{names}) AS place FROM totals)
+        ranked AS (SELECT step{names}, number, dense_rank() OVER (ORDER BY total DESC{order}) AS place FROM totals)
         SELECT step, number, (SELECT max(place) FROM ranked), (SELECT sum(number) FROM ranked){names} FROM ranked
         WHERE place <= {max_groups:d} ORDER BY step, place LIMIT {max_rows + 1:d}"""  # noqa: S608
     found = database.execute_sql(query, values).fetchall()
     rows = [Row(time, tuple(values), int(number)) for time, number, _, _, *values in found]
     return Numbers(rows, found[0][2], int(found[0][3])) if found else Numbers()
+
+
+def _step(time: str, grouping: Grouping) -> str:
+    return "CAST(NULL AS bigint)" if grouping.step is None else f"{time} / {grouping.step:d} * {grouping.step:d}"
 
 
 def _item(items: Mapping[tuple[str, str], int]) -> Condition:

@@ -206,6 +206,10 @@ class EventUnknown(TallyError):
     """There is no such event, or the caller may not see it; the error does not reveal which."""
 
 
+class ChangesLost(TallyError):
+    """Events that follow a cursor of `GET /events/changes` cannot be read any more."""
+
+
 class RejectedUnknown(TallyError):
     """There is no such rejected event, because it was resent or removed, or the caller may not see it."""
 

@@ -4,7 +4,7 @@ goals.
 
 from __future__ import annotations
 
-from bench import client, counting, crossover, dashboard, export, feed, growth, ingest, slow
+from bench import changes, client, counting, counts, crossover, dashboard, export, feed, growth, ingest, slow
 from bench.report import Benchmark, Figure, command
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -17,6 +17,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     counting.run,
     export.run,
     client.run,
+    changes.run,
+    counts.run,
 )
 
 

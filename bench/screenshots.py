@@ -119,6 +119,8 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("overview-unreachable", "/admin/", act=_cut_off)
     yield Shot("events-search", "/admin/events?product=PORTFOLIO&text=SAP", act=_open("Event types:"))
     yield Shot("events-none", "/admin/events?customer=FERNHILL&text=nowhere")
+    yield Shot("explore-item", "/admin/explore?by=context:userId&range=30d")
+    yield Shot("explore-wrong", "/admin/explore?by=colour&start=soon")
     yield Shot("events-wrong", "/admin/events?start=soon")
     for name, state in REPORTS.items():
         yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")

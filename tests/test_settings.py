@@ -178,6 +178,7 @@ WRONG = {
     "BODY_SECONDS": ["0"],
     "INGEST_WAIT_SECONDS": ["0"],
     "SPOOL": ["yes"],
+    "CHANGES_WAITERS": ["-1", "257"],
     "REPORT_TIMEOUT_SECONDS": ["0"],
     "REPORT_KEEP_DAYS": ["forever"],
     "EVENT_KEEP_DAYS": ["-1"],

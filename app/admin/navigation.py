@@ -40,6 +40,7 @@ class NavigationItem:
 ITEMS = (
     NavigationItem("Overview", "grid-1x2", "admin.overview", ("",)),
     NavigationItem("Events", "list-ul", "admin.events", ("events",), "events"),
+    NavigationItem("Explore", "bar-chart", "admin.explore", ("explore",), "events"),
     NavigationItem("Reports", "file-earmark-arrow-down", "admin.reports", ("reports",)),
     NavigationItem("Alerts", "bell", "admin.alerts", ("alerts",), "events"),
     NavigationItem("Rejected", "slash-circle", "admin.rejected", ("rejected",), "system"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.api import body, cors, errors, events, files, health, metrics, query, reports, script, service
+from app.api import body, cors, counts, errors, events, files, health, metrics, query, reports, script, service
 from app.api.openapi import document, swagger_ui
 
 
 def register(app: Flask) -> None:
     """Add the API to the application."""
-    for module in (events, reports, files, script, service, health, metrics, document):
+    for module in (events, counts, reports, files, script, service, health, metrics, document):
         app.register_blueprint(module.blueprint)
     swagger_ui.register(app)
     cors.register(app)

@@ -36,6 +36,7 @@ TABLE: dict[tuple[type[errors.TallyError], ...], tuple[int, str]] = {
     (errors.SessionUnknown, errors.TokenUnknown, errors.ChannelUnknown): (404, NOT_FOUND),
     (errors.AlertUnknown,): (404, NOT_FOUND),
     (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown, errors.WebhookUnknown): (404, NOT_FOUND),
+    (errors.ChangesLost,): (410, "EVENT_CHANGES_GET_FAILED"),
     (errors.ReportUnknown,): (404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning,): (409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, errors.FileMissing): (410, "EVENT_JOB_GET_FAILED"),

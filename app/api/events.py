@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 from app.api.body import LINES_TYPE, read_events_body
 from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
+from app.api.openapi.components import CHANGES_ERROR
 from app.api.openapi.operations import JsonObject, Operation, described, described_body
 from app.api.query import FILTER, ITEM, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
@@ -18,6 +19,9 @@ from app.schemas.reports import EventFilterSchema
 from app.services.events.rejected import Origin
 
 blueprint = Blueprint("events", __name__)
+STOPPING = "tally.stopping"  # environ key of the event that is set when the process stops; see `ops.web`
+CODES = ("customer", "product", "types")
+MAX_WAIT_SECONDS = 60
 FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised while recording the request
 
 EXAMPLE: JsonObject = {
@@ -95,3 +99,27 @@ def index() -> Response:
         )
     body = {"events": page.events}
     return JsonResponse(encode_stored(body if page.next is None else body | {"next": page.next}))
+
+
+@blueprint.get("/events/changes")
+@Operation(
+    "events",
+    {"200": described("Events in the order of acceptance.", "Changes"), "410": CHANGES_ERROR},
+    errors=("503",),
+    permission="events",
+    query=(*CODES, "limit", "after", "wait"),
+    description="Send `next` of the answer as `after` of the next request, and every event comes once, also one that "
+    "is committed late. `events` may be empty although more follow: `next` has then advanced over others.",
+)
+def changes() -> Response:
+    """Events that were accepted after a cursor, if need be after a wait for them."""
+    filter = load_query(FilterSchema(partial=True, only=CODES), lists=("types",))
+    found = services().changes.read(
+        caller(),
+        EventFilter(**filter),
+        number("limit", PAGE_SIZE, MAX_PAGE_SIZE),
+        request.args.get("after"),
+        number("wait", 0, MAX_WAIT_SECONDS, 0),
+        request.environ.get(STOPPING),
+    )
+    return JsonResponse(encode_stored({"events": found.events, "next": found.next}))

@@ -42,13 +42,13 @@ def check_parameters() -> None:
         raise InputInvalid("A query parameter is wrong.", field_errors)
 
 
-def number(name: str, default: int, maximum: int) -> int:
-    """Return a parameter as a whole number from 1 to `maximum`, or the default if it was not sent."""
+def number(name: str, default: int, maximum: int, minimum: int = 1) -> int:
+    """Return a parameter as a whole number from `minimum` to `maximum`, or the default if it was not sent."""
     text = request.args.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= maximum):
-        raise _invalid(name, text, f"a whole number from 1 to {maximum}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and minimum <= int(text) <= maximum):
+        raise _invalid(name, text, f"a whole number from {minimum} to {maximum}")
     return int(text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli.erase_events import erase
+from app.cli.follow_events import follow
 from app.cli.import_events import import_file
 from app.cli.list_events import count, list_events, show_event
 from app.cli.rejected import rejected, resend
@@ -12,8 +13,8 @@ from app.cli.rejected import rejected, resend
 
 @click.group()
 def events() -> None:
-    """Events: list, show, count, import from a file, erase; rejected events: rejected."""
+    """Events: list, show, count, follow, import from a file, erase; rejected events: rejected."""
 
 
-for _command in (list_events, show_event, count, import_file, erase, rejected, resend):
+for _command in (list_events, show_event, count, follow, import_file, erase, rejected, resend):
     events.add_command(_command)

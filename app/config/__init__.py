@@ -119,6 +119,10 @@ class Settings:
     """`on` keeps events in a file in `DATA_DIR` while the database is unavailable, answers 200, and delivers each once
     when it is back. `off` answers 503 after `INGEST_WAIT_SECONDS`.
     """
+    changes_waiters: int = number(64, "requests", 0, 256)
+    """How many requests to `GET /events/changes` may wait for new events at once in each web process. One more is
+    answered at once with what there is.
+    """
     report_timeout_seconds: int = number(900, "seconds", 1, 86_400)
     """A report that runs longer ends in `TIMEOUT`."""
     report_attempts: int = number(5, "attempts", 1, 100)

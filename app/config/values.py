@@ -24,8 +24,8 @@ Text = TypeVar("Text", str, Path)
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 # First segments of the service's own paths. BASE_PATH must differ, because a proxy that strips it makes it ambiguous.
-OWN_PATHS = {"admin", "bootstrap", "docs", "events", "files", "health", "metrics", "openapi.json", "reports", "service"}
-OWN_PATHS |= {"static", "system", "tally.js"}
+OWN_PATHS = {"admin", "bootstrap", "counts", "docs", "events", "files", "health", "metrics", "openapi.json", "reports"}
+OWN_PATHS |= {"service", "static", "system", "tally.js"}
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # .example.com: the domain and all names below it
 LABEL = re.compile("(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # what boto3 accepts between two dots of a host name
 ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]]{1,64}@[A-Za-z0-9.-]{1,255}")  # of mail

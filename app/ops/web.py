@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 LISTENERS = "TALLY_LISTENERS"  # the descriptors of the listening sockets, one for each web process
 ALONE = "TALLY_ALONE"  # set if there is no launcher, which would refuse new clients before it ends this process
+STOPPING = "tally.stopping"  # environ key of a threading.Event, with whose setting requests that wait for events end
 LOADED, NOT_LOADED = "web: reloaded", "web: not reloaded"  # the launcher waits for one of these lines
 
 LOAD_SECONDS = 60.0  # time limit for a new web process to load the application
@@ -158,11 +159,15 @@ class _Retirement:
     begun = False
     last_request = 0.0  # from time.monotonic()
 
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+
     def begin(self, stop: WorkerSignal) -> None:
         """Stop accepting, and stop the process when requests cease. Do nothing if shutdown has already begun."""
         if self.begun:
             return
         self.begun, self.last_request = True, time.monotonic()
+        self.stopping.set()
         if self.listener is not None:  # replaced with an unused socket, because closing it would break its readers
             self._unused = socket.create_server(("127.0.0.1", 0))
             self._unused.setblocking(False)
@@ -192,17 +197,20 @@ def _load(
     loaded.send(os.getpid())
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not _retirement.begun:
-            return app(environ, start_response)
-        _retirement.last_request = time.monotonic()
-        return app(environ, partial(_start_last, start_response))
+        environ[STOPPING] = _retirement.stopping
+        if _retirement.begun:
+            _retirement.last_request = time.monotonic()
+        return app(environ, partial(_start, start_response))
 
     return serve
 
 
-def _start_last(start_response: StartResponse, status: str, headers: list[tuple[str, str]], *error: Any) -> Any:  # noqa: ANN401
-    """Start a response with `Connection: close`, so that the client's next request reaches another process."""
-    return start_response(status, [*headers, ("Connection", "close")], *error)
+def _start(start_response: StartResponse, status: str, headers: list[tuple[str, str]], *error: Any) -> Any:  # noqa: ANN401
+    """Start a response; of a retiring process with `Connection: close`, so that the next request reaches another."""
+    if _retirement.begun:
+        _retirement.last_request = time.monotonic()
+        headers = [*headers, ("Connection", "close")]
+    return start_response(status, headers, *error)
 
 
 def _set_signals() -> WorkerSignal:

@@ -21,6 +21,8 @@ from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.editor import CatalogEditor
 from app.services.catalog.listing import CatalogListing
 from app.services.catalog.lookup import Catalog
+from app.services.events.changes import ChangesFeed
+from app.services.events.counts import Counting
 from app.services.events.importing import Importing
 from app.services.events.ingest import Ingest
 from app.services.events.listing import Listing
@@ -72,6 +74,8 @@ class Services:
     importing: Importing
     retention: Retention
     listing: Listing
+    changes: ChangesFeed
+    counting: Counting
     volume: Volume
     rejected: RejectedEvents
     resend: Resend
@@ -160,6 +164,8 @@ def build(settings: Settings) -> Services:
         spool=spool,
         importing=Importing(catalog, code_limit, GroupCommitWriter(settings.ingest_wait_seconds)),
         listing=Listing(2 * settings.max_batch_events),
+        changes=ChangesFeed(catalog, settings.changes_waiters),
+        counting=Counting(catalog),
         volume=Volume(),
         retention=retention,
         rejected=rejected,

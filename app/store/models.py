@@ -174,6 +174,21 @@ class Counted(Table):
     slice_groups = BigIntegerField(default=0)  # number of its groups in the counts
 
 
+class ErasureTrace(Table):
+    """Highest id among events of a customer's product that one transaction erased.
+
+    A trace is removed if a later one of the same product has a higher id, because it says nothing more.
+    """
+
+    customer = TextField()
+    product = TextField()
+    erased = BigIntegerField()  # `Counted.erased` after the transaction, by which traces are in order
+    max_id = BigIntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("customer", "product", "erased")
+
+
 class Customer(Table):
     """Customer in the catalog."""
 

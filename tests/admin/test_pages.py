@@ -124,13 +124,13 @@ def test_the_left_bar_marks_the_current_section(boss, admin, path, item):
 
 
 def test_the_left_bar_has_the_items_that_a_role_may_see(boss, olga, anna):
-    everybody = ["Overview", "Events", "Reports", "Alerts", "Catalog", "API"]
+    everybody = ["Overview", "Events", "Explore", "Reports", "Alerts", "Catalog", "API"]
     items = {
         user: [element.text for element in user.read("/admin/").first("nav", aria_label="Main").all("a")]
         for user in (boss, olga, anna)
     }
-    assert items[boss] == [*everybody[:4], "Rejected", "Catalog", "People", "System", "API"]
-    assert items[olga] == [*everybody[:4], "Rejected", "Catalog", "System", "Audit log", "API"]
+    assert items[boss] == [*everybody[:5], "Rejected", "Catalog", "People", "System", "API"]
+    assert items[olga] == [*everybody[:5], "Rejected", "Catalog", "System", "Audit log", "API"]
     assert items[anna] == everybody
 
 

@@ -108,6 +108,10 @@ class PageTour:
         yield "a search without results", self.go(f"events?customer={LONG}&text=nowhere")
         yield "a filter with errors", self.go("events?start=soon&text=a%01b")
 
+    def explore(self) -> States:
+        yield "numbers by type", self.go("explore?by=type")
+        yield "numbers of a question with errors", self.go("explore?by=colour&start=soon")
+
     def reports(self) -> States:
         with self.service.worker_held():
             source = self.service.report("BARCHART")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.support.client import event
 
 
@@ -17,3 +19,10 @@ def test_events_are_listed_by_a_context_value(prints, flask, nobody, sample_cata
     for options in (("--value", "Overview"), ("--value", "u-1", "--context", "userId")):
         assert [one["context"] for one in prints("events", "list", *options)["events"]] == [["u-1", "Overview"]]
     assert "needs --value" in flask("events", "list", "--context", "userId").output
+
+
+def test_events_are_followed_as_json_lines_from_the_oldest_or_the_end(succeeds, nobody):
+    stored = nobody.send(event(timestamp=2), event(timestamp=1), event(customer="FERNHILL"))
+    lines = succeeds("events", "follow", "--after", "0", "--once", "--customer", "BARCHART").splitlines()
+    assert [{key: one[key] for key in stored[0]} for one in map(json.loads, lines)] == stored[:2]
+    assert succeeds("events", "follow", "--once") == ""

@@ -36,6 +36,8 @@ GET    /system/version                                     200    200    200    
 GET    /service/authenticate                               401    401    401    200    200    200    200    401
 POST   /events                                             200    200    200    200    200    200    200    200
 GET    /events                                             401    401    401    200    200    200    200    401
+GET    /events/changes                                     401    401    401    200    200    200    200    401
+GET    /counts                                             401    401    401    200    200    200    200    401
 POST   /reports                                            401    401    401    403    200    200    200    401
 GET    /reports                                            401    401    401    200    200    200    200    401
 GET    /reports/<source>                                   401    401    401    404    302    302    302    401
@@ -62,6 +64,7 @@ GET    /admin/events                                       302    302    302    
 GET    /admin/events/part                                  302    302    302    200    200    200    200    302
 GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
 
+GET    /admin/explore                                      302    302    302    200    200    200    200    302
 GET    /admin/me                                           302    302    302    200    200    200    200    302
 POST   /admin/me/mail                                      302    302    302    302    302    302    302    302
 GET    /admin/me/password                                  302    302    302    200    200    200    200    302
@@ -229,6 +232,8 @@ GET    /admin/system/versions                              302    302    302    
 TOKENS = """
 GET    /service/authenticate                    200          200           200          200     401     401
 GET    /events                                  200          403           403          403     401     401
+GET    /events/changes                          200          403           403          403     401     401
+GET    /counts                                  200          403           403          403     401     401
 POST   /reports                                 403          403           200          403     401     401
 GET    /reports                                 403          200           200          403     401     401
 GET    /reports/<source>                        403          302           302          403     401     401

@@ -22,7 +22,7 @@ ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 NUMBERS = {
     *("account", "channel", "delivery", "owner", "recipient", "rule", "schedule", "webhook"),
     *("last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id", "slice_end", "slice_groups", "up_to"),
-    *("bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "number", "offset", "rejected"),
+    *("bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "max_id", "number", "offset", "rejected"),
     *("resumed_rows", "rows", "total", "totp_step", "width"),
     *(f"hour_{number}" for number in range(24)),
 }

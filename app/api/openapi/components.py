@@ -50,6 +50,8 @@ HEADERS = {
     ),
     "Idempotency-Replayed": _part("This is the first answer again; nothing was stored.", type="string", const="true"),
     "X-Ignored-Fields": _part("Keys of the request's JSON that nobody knows; they change nothing.", type="string"),
+    "X-Rest-Groups": _part("Of CSV: `rest.groups`.", type="integer", minimum=0),
+    "X-Rest-Count": _part("Of CSV: `rest.count`.", type="integer", minimum=0),
     "Location": _part(required=True, type="string", format="uri"),
     "Content-Disposition": _part("What to call the file.", type="string"),
     "ETag": _part("The file's SHA-256, quoted.", type="string"),
@@ -75,6 +77,22 @@ PARAMETERS = {
         "How many at most.", place="query", type="integer", minimum=1, maximum=MAX_PAGE_SIZE, default=PAGE_SIZE
     ),
     "after": _part("The `next` of the page before.", place="query", type="string"),
+    "wait": _part(
+        "How many seconds to wait if there is no event.",
+        place="query",
+        type="integer",
+        minimum=0,
+        maximum=60,
+        default=0,
+    ),
+    "by": _part(
+        "What to group by, with commas: customer, product, type, hour or day, context. Empty: one total.",
+        place="query",
+        type="string",
+    )
+    | {"example": "day,product"},
+    "context": _part("The name of the context item, with by=context.", place="query", type="string"),
+    "format": _part(place="query", type="string", enum=["json", "csv"], default="json"),
     "expires": _part(place="query", required=True, type="string"),
     "nonce": _part(place="query", required=True, type="string"),
     "signature": _part(place="query", required=True, type="string"),
@@ -162,6 +180,12 @@ LINK_ERROR = _error(
     "This link has expired: links work for 15 minutes. Ask for the report's file again.",
 )
 VERSION_ERROR = _error("no such version.", "REQUEST_NOT_FOUND", "There is nothing at /tally.js.")
+CHANGES_ERROR = _error(
+    "events that follow the cursor cannot be read any more. The message says how to go on.",
+    "EVENT_CHANGES_GET_FAILED",
+    "Events after this cursor were erased before they were read, by their age or on request. To go on with those that "
+    "remain, send after=4711-20-8d0f3f6e.",
+)
 IN_ADDRESS = "An ingest key in the address, for browsers' beacons, which can set no header."
 AS_USER = "An ingest key as the user; the password may be anything."
 KEY_SCHEMES: dict[str, JsonObject] = {

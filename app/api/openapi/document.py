@@ -109,9 +109,11 @@ def _security(declared: Operation, method: str) -> JsonObject:
 
 def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObject], errors: set[str]) -> JsonObject:
     query: list[object] = [name for name in declared.query or () if name in components.PARAMETERS]
-    if set(FILTER) <= {*(declared.query or ())}:
-        schema = EventFilterSchema if set(ITEM) <= {*(declared.query or ())} else FilterSchema
-        query.insert(0, {"in": "query", "schema": schema(partial=True)})
+    if of_filter := [name for name in FILTER if name in (declared.query or ())]:
+        item = [name for name in ITEM if name in (declared.query or ())]
+        schema = EventFilterSchema if len(item) == len(ITEM) else FilterSchema
+        only = of_filter + item if schema is EventFilterSchema else of_filter
+        query.insert(0, {"in": "query", "schema": schema(partial=True, only=only)})
     errors |= {"400", "500"}  # every route rejects unknown parameters
     described_operation: JsonObject = {"tags": [declared.tag]}
     described_operation |= {"description": declared.description} if declared.description else {}

@@ -60,6 +60,25 @@ SCHEMAS: dict[str, JsonObject] = {
     "Errors": _array("Error", minItems=1, maxItems=1),
     "Unauthorized": _exactly("The one error that is no tree.", {"message": _text(enum=["Unauthorized"])}),
     "EventPage": _exactly("Events, newest first.", {"events": _array("FullEvent"), "next": NEXT}, optional=("next",)),
+    "Count": _exactly(
+        "Number of events of a group.",
+        {
+            "time": _time("The first millisecond of the hour or day, with by=hour or by=day."),
+            **dict.fromkeys(("customer", "product", "type"), STRINGS),
+            "value": {"type": ["string", "null"], "description": "Of the context item, with by=context."},
+            "count": _integer(low=1),
+        },
+        optional=("time", "customer", "product", "type", "value"),
+    ),
+    "CountsRest": _exactly("The groups beyond the limit.", {"groups": _integer(), "count": _integer()}),
+    "Counts": _exactly(
+        "Numbers of the largest groups, by time, then the largest first.",
+        {"counts": _array("Count"), "total": _integer("Of all groups."), "rest": "CountsRest"},
+    ),
+    "Changes": _exactly(
+        "Events in the order of acceptance.",
+        {"events": _array("FullEvent"), "next": _text("The cursor of the events that follow.")},
+    ),
     "JobTiming": _exactly(
         "When it was started, and when it ended.",
         {

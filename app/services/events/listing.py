@@ -98,11 +98,11 @@ class Listing:
 
     def arrivals(self, who: Principal, limit: int) -> list[tuple[int, FullEvent]]:
         """Return the most recently accepted events with their ids, newest first."""
-        return [(row[-1], _event(row)) for row in store.arrivals(limit, who.customers, now())]
+        return [(row[-1], to_event(row)) for row in store.arrivals(limit, who.customers, now())]
 
     def one(self, who: Principal, key: int) -> FullEvent:
         """Return an event by its id. Raise EventUnknown if there is none, or the caller may not see it."""
-        found = [_event(row) for row in store.rows([key])]
+        found = [to_event(row) for row in store.rows([key])]
         if not found or not who.sees(found[0].customer):
             raise EventUnknown(f"There is no event {key}, or it is not yours.")
         return found[0]
@@ -110,7 +110,7 @@ class Listing:
     def batch(self, who: Principal, key: int, event: FullEvent) -> list[tuple[int, FullEvent]]:
         """Return the events of the same request as a given event, with their ids, in their order."""
         found = store.batch(event.batch, key, self._reach)
-        return [(row[-1], _event(row)) for row in found if who.sees(row[0])]
+        return [(row[-1], to_event(row)) for row in found if who.sees(row[0])]
 
 
 def _page(wanted: EventFilter, positions: Sequence[Position], limit: int) -> Page:
@@ -139,7 +139,7 @@ def _search(wanted: EventFilter, limit: int, text: str | None) -> Page:
 def _shown(positions: Sequence[Position], *, next: bool, previous: bool) -> Page:
     rows = store.rows([key for _, key in positions])
     return Page(
-        [_event(row) for row in rows],
+        [to_event(row) for row in rows],
         _cursor(positions[-1]) if next and positions else None,
         _cursor(positions[0]) if previous and positions else None,
         tuple(row[-1] for row in rows),
@@ -160,7 +160,8 @@ def _cursor(position: Position) -> str:
     return f"{position[0]}-{position[1]}"
 
 
-def _event(row: tuple[Any, ...]) -> FullEvent:
+def to_event(row: tuple[Any, ...]) -> FullEvent:
+    """Return the event in a row of the columns in `store.FULL`."""
     values = dict(zip(COLUMNS, row, strict=False))  # the id follows
     items = values["context"]
     values["context"] = msgspec.json.decode(items) if isinstance(items, str) else items

@@ -49,6 +49,9 @@ class Backend(Protocol):
     def close(self) -> bool: ...
     def close_idle(self) -> None: ...
     def dispose(self) -> None: ...
+    def snapshot(
+        self,
+    ) -> AbstractContextManager[object]: ...  # what is read inside is of one moment; nothing is written
     def drop_connection(self) -> None: ...
     def interrupter(self) -> Callable[[], None]: ...  # cancels this thread's current statement, from another thread
 
@@ -100,6 +103,7 @@ class Backend(Protocol):
     # transactions take longer than `patience_ms`.
     def acceptance_cut(self, patience_ms: int) -> int: ...  # inside a transaction; inserts wait until it ends
     def settled_cut(self, patience_ms: int) -> int: ...  # outside a transaction; without blocking inserts
+    def inserting(self) -> tuple[int, set[str]]: ...  # the newest id, and transactions that may still add a lower one
     def erase_alone(self) -> None: ...  # other erasing transactions wait until this one ends; two could deadlock
 
     # SQL on the columns of `event`.

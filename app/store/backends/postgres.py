@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from peewee import Psycopg3Adapter
@@ -35,6 +35,8 @@ INSERTING = f"""
     SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND objid = {ACCEPTANCE} AND objsubid = 1
         AND mode = 'ShareLock' AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+# The ids are of the statement's snapshot, and the locks of a later moment, so each lower id that is missing is held.
+NEWEST_AND_INSERTING = f"SELECT (SELECT coalesce(max(id), 0) FROM event), ARRAY({INSERTING})"
 LOOK_SECONDS = 0.01
 
 # One round trip. The shared lock is held until the commit; see `acceptance_cut`.
@@ -272,19 +274,18 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
     def settled_cut(self, patience_ms: int) -> int:
         # Each insert holds the shared lock from before its first id is assigned until its commit is visible. So this
         # waits for the holders of the lock at the time the newest id is read.
-        newest = self.fetch_int("SELECT coalesce(max(id), 0) FROM event")
         deadline = time.monotonic() + patience_ms / 1000
-        waited_for = self._inserting()
+        newest, waited_for = self.inserting()
         while waited_for:
             if time.monotonic() > deadline:
                 raise StoreUnavailable("A transaction that inserts events takes longer than may be waited for.")
             time.sleep(LOOK_SECONDS)
-            waited_for &= self._inserting()
+            waited_for &= self.inserting()[1]
         return newest
 
-    def _inserting(self) -> set[str]:
-        """Return the transactions that hold the shared lock."""
-        return {name for (name,) in self.execute_sql(INSERTING).fetchall()}
+    def inserting(self) -> tuple[int, set[str]]:
+        newest, names = self.execute_sql(NEWEST_AND_INSERTING).fetchone()
+        return newest, set(names)
 
     def without_checkpoints(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -405,6 +406,16 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
         with self.atomic():
             self.execute_sql(MANY_ROWS)
             yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self.execute_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            self.execute_sql(PICKED_ROWS)
+            yield
+        finally:
+            with suppress(StoreUnavailable):  # the error that ended the transaction is the one to raise
+                self.execute_sql("ROLLBACK")
 
     def interrupter(self) -> Callable[[], None]:
         connection = self.connection()

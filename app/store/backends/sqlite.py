@@ -161,6 +161,9 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
 
     settled_cut = acceptance_cut
 
+    def inserting(self) -> tuple[int, set[str]]:
+        return self.acceptance_cut(0), set()
+
     @contextmanager
     def without_checkpoints(self) -> Iterator[None]:
         self.execute_sql("PRAGMA wal_autocheckpoint = 0")
@@ -272,6 +275,14 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
 
     def erase_alone(self) -> None:
         """Do nothing, because SQLite has only one writer at a time."""
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        self.execute_sql("BEGIN DEFERRED")
+        try:
+            yield
+        finally:
+            self.abandon_group()
 
     def drop_connection(self) -> None:
         self.close()

@@ -13,7 +13,7 @@ import orjson
 
 from app.store.backends.backend import Rows
 from app.store.database import database
-from app.store.events.filters import EventFilter
+from app.store.events.filters import Condition, EventFilter
 from app.support.clock import DAY_MS, HOUR_MS
 
 HOURS = tuple(f"hour_{place}" for place in range(24))
@@ -117,6 +117,25 @@ def hours(wanted: EventFilter, begin: int | None, end: int | None, limit: int) -
         if len(found) >= limit or len(rows) < days:
             return sorted(found, reverse=not wanted.forward)[:limit]
         days *= 4  # few hours of those days have events
+
+
+def selection(wanted: EventFilter, begin: int | None, end: int | None, *, by_hour: bool) -> Condition:
+    """Return a query for the numbers of the hours from `begin` to before `end`: (time, product, type, number).
+
+    Args:
+        by_hour: whether the time is that of the hour, not of the day. Numbers may be 0.
+    """
+    where, values = wanted.codes().where()
+    source, time, number = "daily_count", "day", _number(begin, end)
+    condition = f"{_bounds(begin, end)} AND {where}"
+    if by_hour:
+        places = " UNION ALL ".join(f"SELECT {place} AS place" for place in range(24))
+        source, time = f"daily_count CROSS JOIN ({places}) AS places", f"day + place * {HOUR_MS}"
+        number = f"CASE place {' '.join(f'WHEN {place} THEN {name}' for place, name in enumerate(HOURS))} END"
+        condition += "".join(
+            f" AND {time} {sign} {limit:d}" for sign, limit in ((">=", begin), ("<", end)) if limit is not None
+        )
+    return f"SELECT {time} AS time, product, type, {number} AS number FROM {source} WHERE {condition}", values  # noqa: S608
 
 
 def _by_hour(day: int, numbers: Sequence[int], begin: int | None, end: int | None) -> list[tuple[int, int]]:

@@ -34,8 +34,21 @@ ERASE = """
         RETURNING timestamp, id, type
     ), fewer AS MATERIALIZED (
         SELECT type, {hour} AS hour, count(*) AS number FROM gone GROUP BY 1, 2
-    ), {subtract}
+    ), {subtract}, {trace}
     SELECT (SELECT sum(number)::bigint FROM fewer), timestamp, id FROM gone ORDER BY timestamp DESC, id DESC LIMIT 1"""
+
+# What a follower of events compares with its cursor (`changes`). On PostgreSQL it is a part of the statement above, in
+# whose snapshot `counted` does not have the new number yet.
+TRACE = """
+    traced AS (
+        INSERT INTO erasure_trace (customer, product, erased, max_id)
+        SELECT %s, %s, (SELECT erased FROM counted) + count(*), max(id) FROM gone HAVING count(*) > 0
+    ), outdated AS (
+        DELETE FROM erasure_trace WHERE customer = %s AND product = %s AND max_id <= (SELECT max(id) FROM gone)
+    )"""
+ADD_TRACE = """
+    INSERT INTO erasure_trace (customer, product, erased, max_id) SELECT ?, ?, erased, ? FROM counted"""
+REMOVE_OUTDATED = "DELETE FROM erasure_trace WHERE customer = ? AND product = ? AND max_id <= ?"
 
 
 def counted_cut() -> int:
@@ -99,12 +112,15 @@ def erase(doomed: EventFilter) -> Generator[int, None, None]:
 def _erase_whole(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
     """Erase the next events in index order inside the database; return their number and the position of the last."""
     where, values = doomed.where()
-    query = ERASE.format(where=where, size=pace.size, hour=count_slices.HOUR, subtract=count_slices.SUBTRACT_WHOLE)
+    query = ERASE.format(
+        where=where, size=pace.size, hour=count_slices.HOUR, subtract=count_slices.SUBTRACT_WHOLE, trace=TRACE
+    )
+    pair = (doomed.customer, doomed.product)
     with database.many_rows():
         database.erase_alone()
         count_slices.hold()
         with pace.step():
-            found = database.execute_sql(query, [*values, doomed.customer, doomed.product, doomed.product]).fetchall()
+            found = database.execute_sql(query, [*values, *pair, doomed.product, *pair, *pair]).fetchall()
     return (found[0][0], found[0][1:]) if found else (0, doomed.before or START)
 
 
@@ -118,6 +134,11 @@ def _erase_rows(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
     chosen, value = database.keyed([key for _, key in found])
     with database.atomic(), pace.step():
         count_slices.subtract(doomed.customer, doomed.product, chosen, value)
+        max_id = database.execute_sql(f"SELECT max(id) FROM event WHERE {chosen}", [value]).fetchone()[0]  # noqa: S608
+        if max_id is not None:  # otherwise a concurrent call has erased them all
+            trace = (doomed.customer, doomed.product, max_id)
+            database.execute_sql(REMOVE_OUTDATED, trace)
+            database.execute_sql(ADD_TRACE, trace)
         return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount, found[-1]  # noqa: S608
 
 

@@ -26,6 +26,7 @@ from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
 PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
 SLICE = 1_000_000  # maximum number of events grouped at a time
 HOURS = 100  # searched at a time for a rare type, or for many pairs of customer and product
+LONG_MS = 7 * DAY_MS  # of a range above which all counts are read in one scan, instead of those of each code
 SPLITS = {"product": HourlyCount.product, "type": HourlyCount.type}
 USED = {
     "customers": (HourlyCount.customer,),
@@ -339,13 +340,25 @@ def hours_of_many(wanted: EventFilter) -> list[HourBucket]:
     return [HourBucket(hour, int(number), first, last) for hour, number, first, last in found]
 
 
-def pairs_within(wanted: EventFilter, begin: int, end: int) -> Condition:
+def pairs_within(wanted: EventFilter, begin: int | None, end: int | None) -> Condition:
     """Return a query for the pairs of customer and product with matching events in the hours between two times."""
     condition, values = _hour_condition(wanted, begin, end)
     return f"SELECT DISTINCT customer, product FROM hourly_count WHERE {condition}", values
 
 
-def _hour_condition(wanted: EventFilter, begin: int, end: int) -> Condition:
+def selection(wanted: EventFilter, begin: int | None, end: int | None) -> Condition:
+    """Return a query for counts from `begin` to before `end`: time of the hour, customer, product, type, number."""
+    last = None if end is None else end - 1
+    if begin is None or last is None or last - begin > LONG_MS:
+        condition, values = wanted.codes().where()
+        condition = f"{condition} AND {_hour_bounds(begin, last)}"
+    else:
+        condition, values = _hour_condition(wanted, begin, last)
+    columns = "hour AS time, customer, product, type, number"
+    return f"SELECT {columns} FROM hourly_count WHERE {condition}", values
+
+
+def _hour_condition(wanted: EventFilter, begin: int | None, end: int | None) -> Condition:
     condition, values = wanted.codes().where()
     known = f"(customer, product, type) IN (SELECT customer, product, type FROM observed_code WHERE {condition})"
     return f"{known} AND {_hour_bounds(begin, end)}", values

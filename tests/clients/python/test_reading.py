@@ -1,4 +1,4 @@
-"""`events` and `report`, against the service itself."""
+"""`events`, `changes` and `report`, against the service itself."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tally_client import DownloadFailed, InvalidSetting, LibraryMissing, ReportF
 from app.services.people import tokens
 from tests.conftest import PASSWORD
 from tests.support.client import FIRST, event
+from tests.support.threads import BackgroundThreads
 from tests.support.wire import Wire
 
 DATABASE = "sqlite"  # a client does not notice which database there is
@@ -60,6 +61,27 @@ def test_events_are_filtered_by_type_and_by_days_in_utc(tally, nobody):
     assert {one.type for one in tally.events(start=day, end=day)} == {"first", "last"}
     assert {one.type for one in tally.events(types=["after", "last"])} == {"after", "last"}
     assert {one.type for one in tally.events(types="after")} == {"after"}
+
+
+def test_changes_yield_each_event_once_and_continue_from_a_cursor(tally, nobody, monkeypatch):
+    monkeypatch.setattr(tally_client.reading, "PAGE_EVENTS", 2)
+    nobody.send(*[event(context=[str(number)]) for number in range(5)])
+    pages = list(tally.changes(*CODES, wait=0))
+    assert [[one.context for one in page.events] for page in pages] == [[["0"], ["1"]], [["2"], ["3"]], [["4"]]]
+    nobody.send(event(context=["5"]), event(type="OTHER"))
+    followed = tally.changes(types="PORTFOLIO-APPLICATION-LOADED", after=pages[1].cursor)
+    assert [next(followed).events[0].context for _ in range(2)] == [["4"], ["5"]]
+    with pytest.raises(RequestFailed) as raised:
+        next(tally.changes(after="1-0-00000000"))
+    assert raised.value.status == 410
+
+
+def test_changes_wait_for_new_events(tally, nobody):
+    end = next(iter(tally.changes(after="now", wait=0))).cursor
+    with BackgroundThreads() as threads:
+        first = threads.start(next, tally.changes(after=end))
+        nobody.send(event(context=["new"]))
+        assert [one.context for one in first.result(timeout=60).events] == [["new"]]
 
 
 def test_a_token_reads_what_its_scopes_permit(url, analyst, services, nobody):

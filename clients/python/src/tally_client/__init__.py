@@ -1,7 +1,7 @@
 """Record usage events with Tally, and read them back.
 
-`Tally` is the whole interface: `record` and `flush` to write, `events` and `report` to read. `TallyHandler` records
-the records of `logging`.
+`Tally` is the whole interface: `record` and `flush` to write, `events`, `changes` and `report` to read.
+`TallyHandler` records the records of `logging`.
 """
 
 from tally_client.client import Tally
@@ -17,11 +17,12 @@ from tally_client.errors import (
     TallyError,
 )
 from tally_client.handler import TallyHandler
-from tally_client.reading import Event, Progress, Report
+from tally_client.reading import Changes, Event, Progress, Report
 from tally_client.sender import Stats
 from tally_client.version import VERSION as __version__
 
 __all__ = [
+    "Changes",
     "ClientClosed",
     "DownloadFailed",
     "Event",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from tally_client.encode import Encoder, Item, Timestamp
 from tally_client.errors import InvalidSetting
 from tally_client.queue import DROP_OLDEST, OVERFLOWS, Limits, MemoryQueue, Queue
-from tally_client.reading import Codes, Event, Moment, Reader, Report, make_filter
+from tally_client.reading import Changes, Codes, Event, Moment, Reader, Report, make_filter
 from tally_client.rejected import Rejected, RejectedEvents
 from tally_client.sender import Sender, Stats
 from tally_client.spool import FSYNCS, INTERVAL, Spool
@@ -172,6 +172,32 @@ class Tally:
         filter = make_filter(customer, product, types, start, end)
         item = {"context": context, "value": value}
         return self._reader.events(filter | {name: one for name, one in item.items() if one is not None}, limit)
+
+    def changes(
+        self,
+        customer: str | None = None,
+        product: str | None = None,
+        types: Codes = (),
+        *,
+        after: str | None = None,
+        wait: int = 30,
+    ) -> Iterator[Changes]:
+        """Yield the events that match, some at a time, once each and in the order of acceptance, and follow new ones.
+
+        Keep `cursor` of what is yielded together with what you made of its `events`. `events` may be empty: the cursor
+        has then advanced over what does not match.
+
+        Args:
+            types: an event type or several; empty means all.
+            after: a cursor to continue from, "now" for the end, or None for the oldest event.
+            wait: for how many seconds at most, up to 60, the service waits for a new event. With 0 the iteration ends
+                once all events have been yielded.
+
+        Raises:
+            RequestFailed: the service rejects the request, or cannot be reached for a long time. With `status` 410,
+                events that follow `after` cannot be read any more, and the message says how to go on.
+        """
+        return self._reader.changes(make_filter(customer, product, types, None, None), after, wait)
 
     def report(
         self,

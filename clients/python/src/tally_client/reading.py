@@ -1,4 +1,4 @@
-"""Reading back: events a page at a time, and reports as files, DataFrames and tables."""
+"""Reading back: events a page at a time or as they are accepted, and reports as files, DataFrames and tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta, timezone
 from http.client import HTTPException
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from urllib.parse import urlencode
 
 from tally_client.encode import EPOCH, to_milliseconds
@@ -68,6 +68,13 @@ class Event:
     def time(self) -> datetime:
         """Return when it happened, in UTC."""
         return EPOCH + timedelta(milliseconds=self.timestamp)
+
+
+class Changes(NamedTuple):
+    """Events in the order of acceptance, and the cursor with which those that follow are read."""
+
+    events: list[Event]
+    cursor: str
 
 
 @dataclass(frozen=True)
@@ -140,18 +147,33 @@ class Reader:
                 return
             remaining = None if remaining is None else remaining - len(page["events"])
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
+    def changes(self, filter: Mapping[str, Any], after: str | None, wait: int) -> Iterator[Changes]:
+        """Yield the events after a cursor as they are accepted; without a wait, only up to the last one."""
+        while True:
+            query = {**filter, "limit": PAGE_EVENTS, "wait": wait, **({"after": after} if after else {})}
+            page = self.ask("GET", f"/events/changes?{urlencode(query, doseq=True)}", wait_seconds=wait)
+            events = [Event(version=event.pop("version", None), **event) for event in page["events"]]
+            has_advanced, after = page["next"] != after, page["next"]
+            if has_advanced:
+                yield Changes(events, page["next"])
+            elif not wait:
+                return
+
+    def ask(self, method: str, path: str, body: object = None, wait_seconds: float = 0) -> Any:
         """Send a request, and return the JSON of the response, None if it has none.
+
+        Args:
+            wait_seconds: how long the service may wait before it responds.
 
         Raises:
             RequestFailed: the service rejects it, or cannot be reached for a long time.
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if data else {})}
-        pauses, until = backoff(), time.monotonic() + PATIENCE_SECONDS
+        pauses, until = backoff(), time.monotonic() + PATIENCE_SECONDS + wait_seconds
         while True:
             try:
-                with self._open(method, self._server.url + path, data, headers) as response:
+                with self._open(method, self._server.url + path, data, headers, wait_seconds) as response:
                     content = response.read()
                 return json.loads(content) if content else None
             except urllib.error.HTTPError as error:
@@ -174,11 +196,11 @@ class Reader:
         request = urllib.request.Request(link, headers={"User-Agent": AGENT, **headers})  # noqa: S310
         return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
 
-    def _open(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str]) -> Any:
+    def _open(self, method: str, url: str, data: bytes | None, headers: Mapping[str, str], wait_seconds: float) -> Any:
         request = urllib.request.Request(url, data, {"User-Agent": AGENT, **headers}, method=method)  # noqa: S310
         for name, value in self._headers.items():  # which must not follow a redirect to another server
             request.add_unredirected_header(name, value)
-        return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+        return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS + wait_seconds)  # noqa: S310
 
 
 def backoff() -> Iterator[float]:

@@ -21,6 +21,7 @@ from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.editor import CatalogEditor
 from app.services.catalog.listing import CatalogListing
 from app.services.catalog.lookup import Catalog
+from app.services.events.download import EventDownloads
 from app.services.events.importing import Importing
 from app.services.events.ingest import Ingest
 from app.services.events.listing import Listing
@@ -72,6 +73,7 @@ class Services:
     importing: Importing
     retention: Retention
     listing: Listing
+    event_downloads: EventDownloads
     volume: Volume
     rejected: RejectedEvents
     resend: Resend
@@ -120,7 +122,7 @@ def build(settings: Settings) -> Services:
     """Create the services of a process. No service connects to anything yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog, code_limit = Catalog(strict=settings.catalog_mode == "strict"), CodeLimit(settings.max_codes)
-    catalog_listing = CatalogListing(catalog)
+    catalog_listing, listing = CatalogListing(catalog), Listing(2 * settings.max_batch_events)
     storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000
     destinations = Destinations(settings, storage)
@@ -159,7 +161,8 @@ def build(settings: Settings) -> Services:
         ingest=ingest,
         spool=spool,
         importing=Importing(catalog, code_limit, GroupCommitWriter(settings.ingest_wait_seconds)),
-        listing=Listing(2 * settings.max_batch_events),
+        listing=listing,
+        event_downloads=EventDownloads(catalog, listing),
         volume=Volume(),
         retention=retention,
         rejected=rejected,

@@ -20,6 +20,7 @@ from app.store.models import (
     Webhook,
 )
 from app.store.people.audit import AuditFilter
+from app.store.reports.reports import ReportFilter
 
 __all__ = [
     "Alert",
@@ -35,6 +36,7 @@ __all__ = [
     "RejectedEvent",
     "RejectedRequest",
     "Report",
+    "ReportFilter",
     "Schedule",
     "Session",
     "Webhook",

@@ -1,5 +1,5 @@
 """Pages of events, rejected events and their volume. Each module adds its pages to the blueprint."""
 
-from app.admin.events import chart, events, rejected, rejected_event, rejected_group, rejected_request, volume
+from app.admin.events import chart, download, events, rejected, rejected_event, rejected_group, rejected_request, volume
 
-__all__ = ["chart", "events", "rejected", "rejected_event", "rejected_group", "rejected_request", "volume"]
+__all__ = ["chart", "download", "events", "rejected", "rejected_event", "rejected_group", "rejected_request", "volume"]

@@ -20,8 +20,11 @@ from app.admin.datetime_field import DatetimeField, EndField
 from app.admin.form_errors import FORM_ERRORS, attach_errors, status_of
 from app.admin.lines_field import LinesField
 from app.admin.pages import Values, action, link_to, page
+from app.admin.reports.report_rows import suggest_name
+from app.admin.template_filters import period
 from app.auth import caller
 from app.exceptions import Forbidden, InputInvalid, TallyError
+from app.schemas.fields import MAX_CODE
 from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
 from app.services.rows import EventFilter
 
@@ -40,6 +43,7 @@ LAYOUTS = {
 class ReportForm(FlaskForm):
     """Form for a report; its field names are those of the request."""
 
+    name = StringField("Name")
     customer = StringField("Customer")
     product = StringField("Product")
     types = LinesField("Event types")
@@ -101,7 +105,7 @@ def start_report() -> ResponseReturnValue:
         wanted = ReportRequestSchema().load_body(orjson.dumps(form.to_request()))
         if "estimate" in request.form:
             return _render_estimate(form, wanted)
-        report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
+        report = services().reports.start(caller(), wanted["filter"], wanted.get("output"), name=form.name.data)
     except FORM_ERRORS as error:
         return _render_form(form, general=form.attach(error)), status_of(error)
     return redirect(link_to("report", source=source(report)))
@@ -124,7 +128,8 @@ def choices() -> Values:
 
 
 def _render_form(form: ReportForm, **values: object) -> str:
-    defaults: Values = {"general": [], "about": None, "preview": None}
+    defaults: Values = {"general": [], "about": None, "preview": None, "max_name": MAX_CODE}
+    defaults |= {"suggested_name": _suggest_name(form)}
     return render_template("admin/reports/new_report.html", form=form, **(choices() | defaults | values))
 
 
@@ -132,6 +137,14 @@ def _render_estimate(form: ReportForm, wanted: Mapping[str, Any]) -> str:
     """Return the form with the approximate number of rows of a valid request, and further details about its report."""
     preview = services().reports.preview(caller(), wanted["filter"], wanted.get("output"))
     return _render_form(form, about=_estimate(wanted), preview=preview)
+
+
+def _suggest_name(form: ReportForm) -> str:
+    """Return the name of the report if none is given, or nothing while the form is incomplete."""
+    start, end = (field.data if field else None for field in (form.start, form.end))
+    if not (form.customer.data and form.product.data) or isinstance(start, str) or isinstance(end, str):
+        return ""
+    return suggest_name(form.customer.data, form.product.data, period(start, end))
 
 
 def _estimate(wanted: Mapping[str, Any]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
+from app.admin.template_filters import period
+from app.admin.zones import zone_name
 from app.schemas.progress import eta_ms, percent
 from app.schemas.reports import source
 from app.services.rows import Report
@@ -52,6 +54,18 @@ class ReportRow:
     place: int | None
 
     @property
+    def title(self) -> str:
+        """Return the report's name, or the suggested one."""
+        return self.report.name or suggest_name(self.report.customer, self.report.product, self.period)
+
+    @property
+    def period(self) -> str:
+        """Return in words which period the report covers."""
+        if self.report.snapshot_min_id is not None:
+            return "Since the previous report"
+        return period(self.report.start, self.report.end)
+
+    @property
     def moves(self) -> bool:
         """Return whether the state may change."""
         return self.report.status == "RUNNING"
@@ -65,6 +79,11 @@ class ReportRow:
     def has_file(self) -> bool:
         """Return whether there is a file to download."""
         return self.state.word == "Complete"
+
+
+def suggest_name(customer: str, product: str, period: str) -> str:
+    """Return what a report without a name of its own is called: BARCHART · PORTFOLIO · 1–30 Nov 2026."""
+    return f"{customer} · {product} · {period.removesuffix(f' {zone_name()}')}"
 
 
 def report_row(report: Report) -> ReportRow:

@@ -181,14 +181,18 @@ def selection(report: Report) -> select.Selection:
 
 
 def file_name(report: Report) -> str:
-    """Return a download name such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`.
+    """Return a download name such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`, always with product and period.
 
+    A period without an end ends on the day on which the report was started, because its events are of until then. One
+    without a start is marked `until`, or `new` if the events are those accepted since the previous report.
     Forbidden characters are replaced. The name never looks like an option to a shell, and the file is not hidden.
     """
     plain = FORBIDDEN.sub("-", report.product).encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip()
     named = plain if plain and plain[0] not in "-." else f"_{plain}"
-    days = [day(time) for time in (report.start, report.end) if time is not None]
-    return "_".join([named, *days]) + format_of(report.output).extension
+    first = "until" if report.snapshot_min_id is None else "new"
+    first = first if report.start is None else day(report.start)
+    last = day(report.started_at if report.end is None else report.end)
+    return "_".join([named, first, last]) + format_of(report.output).extension
 
 
 class Destinations:

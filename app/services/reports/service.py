@@ -29,6 +29,7 @@ from app.exceptions import (
 )
 from app.exports.layout import Layout
 from app.redis.queue import ReportQueue
+from app.schemas.fields import CONTROL, MAX_CODE
 from app.schemas.reports import source
 from app.services.catalog.lookup import Catalog
 from app.services.people import audit
@@ -42,7 +43,7 @@ from app.store.database import transaction
 from app.store.events import hourly_counts, select
 from app.store.models import Report, ReportAttempt
 from app.store.reports import reports as store
-from app.store.reports.reports import Outcome
+from app.store.reports.reports import Outcome, ReportFilter
 from app.support.clock import now
 
 SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -119,6 +120,7 @@ class Reports:
         filter: Mapping[str, Any],
         output: Mapping[str, Any] | None,
         *,
+        name: str | None = None,
         after: int | None = None,
         origin: int | None = None,
     ) -> Report:
@@ -126,18 +128,21 @@ class Reports:
 
         Args:
             filter, output: the result of `ReportRequestSchema`. An output of None means that none was sent.
+            name: what people call the report; without one, they see its filter.
             after: the id of the last event of an earlier report. This report has only events after it.
             origin: the recurring report that starts this report.
 
         Raises:
             Forbidden: the caller may not see the customer, or the bucket is not allowed.
-            InputInvalid: a code is not known, the product has no columns, or the format cannot be written here.
+            InputInvalid: a code is not known, the product has no columns, the format cannot be written here, or the
+                name is invalid.
             RateLimited: see `check_room`.
         """
         if origin is None:
             self.check_room(who.id)
+        name = check_name(name)
         layout = self._check_request(who, filter, output)
-        names = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
+        selected = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
         with transaction():
             cut = select.acceptance_cut()
             estimated_rows = hourly_counts.estimate(*_period(filter))
@@ -146,13 +151,14 @@ class Reports:
                 account=who.id,
                 account_name=who.name,
                 schedule=origin,
+                name=name,
                 layout=layout.to_json(),
                 output=output,
                 snapshot_min_id=after,
                 snapshot_max_id=cut,
                 estimated_rows=max(0, min(cut - (after or 0), estimated_rows)),
                 started_at=store.now(),
-                **names,
+                **selected,
             )
             self._note(who, "report started", report)
         self.queue.enqueue(report.job)
@@ -207,11 +213,29 @@ class Reports:
         return Page(found[:limit], more)
 
     def visible(
-        self, who: Principal, limit: int, *, status: str | None = None, state: str | None = None
+        self,
+        who: Principal,
+        limit: int,
+        *,
+        status: str | None = None,
+        state: str | None = None,
+        sought: ReportFilter | None = None,
+        before: int | None = None,
     ) -> list[Report]:
-        """Return the newest reports that the caller may see, optionally in a state of `store.reports.STATES`."""
-        account = None if who.sees_all_reports else who.id
-        return store.newest(limit, account=account, customers=who.customers, status=status, state=state)
+        """Return the newest reports that the caller may see.
+
+        Args:
+            state: only reports in this state of `store.reports.STATES`.
+            before: only reports with a lower id, for the next page.
+        """
+        account, customers = None if who.sees_all_reports else who.id, who.customers
+        return store.newest(
+            limit, account=account, customers=customers, status=status, state=state, sought=sought, before=before
+        )
+
+    def users(self, who: Principal, limit: int) -> list[str]:
+        """Return the names of the users whose reports the caller may see, or none if those are the caller's only."""
+        return store.users(who.customers, limit) if who.sees_all_reports else []
 
     def at_work(self, who: Principal) -> int:
         """Return how many of the reports that the caller may see are waiting or running."""
@@ -227,6 +251,13 @@ class Reports:
             return None
         waiting = [queued.id for queued in fair_queue.queue()]
         return waiting.index(report.id) + 1 if report.id in waiting else None
+
+    def rename(self, who: Principal, report: Report, name: str | None) -> None:
+        """Give a report another name, or none. Raise InputInvalid if the name is invalid."""
+        name = check_name(name)
+        with transaction():
+            store.rename(report.job, name)
+            self._note(who, "report renamed", report, {"name": name or "", "before": report.name or ""})
 
     def cancel(self, who: Principal, report: Report) -> bool:
         """Cancel a report, whose worker stops within two seconds. Return False if it has already ended."""
@@ -304,8 +335,9 @@ class Reports:
         """Record a download of the file by a signed-in user, or by the holder of a link (None) at an address."""
         self._note(who or nobody(address), "report downloaded", report)
 
-    def _note(self, who: Principal, action: str, report: Report) -> None:
-        audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
+    def _note(self, who: Principal, action: str, report: Report, details: Mapping[str, object] | None = None) -> None:
+        details = {"product": report.product} | dict(details or {})
+        audit.note(who, action, f"report {source(report)}", details, customer=report.customer)
 
     def _check_request(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Layout:
         """Return the layout of a requested report after checking that the caller may start it."""
@@ -328,6 +360,18 @@ class Reports:
         if report.file is None or report.removed or not self.destinations.has(report):
             raise ReportExpired(f"The report's file {_explain_missing(report)}. Start a new report.")
         return report.file
+
+
+def check_name(name: str | None) -> str | None:
+    """Return a report's name without surrounding spaces, or None if it is empty. Raise InputInvalid if invalid."""
+    name = (name or "").strip()
+    if len(name) > MAX_CODE or CONTROL.search(name):
+        found = "has a control character" if CONTROL.search(name) else f"has {len(name)} characters"
+        fault = FieldError(
+            f"name {found}; it must have at most {MAX_CODE} characters, none of them a control character."
+        )
+        raise InputInvalid("The report cannot have this name.", [fault])
+    return name or None
 
 
 def _period(filter: Mapping[str, Any]) -> tuple[str, str, Sequence[str], int | None, int | None]:

@@ -71,7 +71,8 @@ class TestWhole:
         Report.update(output=output).where(Report.job == job).execute()
         answer = nobody.get(link)
         assert answer.headers["Content-Type"] == kind
-        assert answer.headers["Content-Disposition"] == f"attachment; filename=PORTFOLIO.{ending}"
+        name = rf"attachment; filename=PORTFOLIO_until_[-0-9]{{10}}\.{ending}"
+        assert re.fullmatch(name, answer.headers["Content-Disposition"])
         assert "Content-Encoding" not in answer.headers  # clients must save a compressed file as it is
 
     def test_a_head_request_returns_the_same_headers_without_the_file(self, nobody, link):

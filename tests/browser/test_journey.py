@@ -59,7 +59,7 @@ def test_from_the_first_event_to_the_file(either_service: Service, opener: PageO
 
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
-    assert download.value.suggested_filename == "PORTFOLIO.csv"
+    assert download.value.suggested_filename.startswith("PORTFOLIO_until_")
     download.value.save_as(tmp_path / "file")
     assert (tmp_path / "file").read_text() == (
         "timestamp|type|context1|context2|context3\n"

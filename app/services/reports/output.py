@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import structlog
@@ -20,7 +21,7 @@ from app.config import Settings
 from app.exceptions import Forbidden, StorageFailed
 from app.exports import csv, jsonl, parquet
 from app.exports.file import Block, Compressor, compressor
-from app.exports.layout import POSITIONAL, Layout
+from app.exports.layout import COLUMNS, POSITIONAL, Layout
 from app.schemas.reports import DEFAULT_DELIMITER, UNCOMPRESSED, day
 from app.storage import Storage, is_in_storage, open_bucket
 from app.store.events import select
@@ -62,6 +63,10 @@ class Format:
     def effective_layout(self, layout: Layout) -> Layout:
         """Return the layout of the file. A format without columns contains events in full."""
         return layout if self.has_layout else Layout(POSITIONAL)
+
+    def accepted_layout(self, layout: Layout) -> Layout:
+        """Return the layout of a new report, for the layout that the catalog gives."""
+        return layout
 
     @property
     def shows_parts(self) -> bool:
@@ -137,6 +142,10 @@ class Parquet(Format):
     extension, media_type = ".parquet", "application/vnd.apache.parquet"
     is_joined = True
     part_divisor = 4
+
+    def accepted_layout(self, layout: Layout) -> Layout:
+        """Add the whole context to columns, unless the catalog drops items without one."""
+        return replace(layout, has_context=layout.kind == COLUMNS and layout.keeps_extras)
 
     def is_installed(self) -> bool:
         return parquet.is_installed()

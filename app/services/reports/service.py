@@ -349,7 +349,8 @@ class Reports:
         format = format_of(output)
         if not format.is_installed():
             raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
-        return self._catalog.layout(filter["product"], output.get("layout") if format.has_layout else None)
+        layout = self._catalog.layout(filter["product"], output.get("layout") if format.has_layout else None)
+        return format.accepted_layout(layout)
 
     def _existing_file(self, report: Report) -> str:
         """Return the storage's key of a report's file; see `link` for what it raises."""

@@ -136,7 +136,7 @@ def _record_batches(rows: Iterator[StoredRow], layout: Layout) -> Iterator[pa.Re
         yield pa.RecordBatch.from_arrays(fill(gathered), schema=form)
 
 
-def shown_rows(rows: Iterable[StoredRow], layout: Layout) -> list[tuple[Any, ...]]:
+def sample_rows(rows: Iterable[Any], layout: Layout) -> list[Sequence[object]]:
     """Return some rows as the file has them, without pyarrow."""
     fill = _filler(layout)
     return [row for gathered in _columns(iter(rows)) for row in zip(*fill(gathered), strict=True)]

@@ -81,6 +81,7 @@ POST   /admin/me/tokens/new                                302    302    302    
 GET    /admin/reports                                      302    302    302    200    200    200    200    302
 GET    /admin/reports/part                                 302    302    302    200    200    200    200    302
 GET    /admin/reports/new                                  302    302    302    200    200    200    200    302
+GET    /admin/reports/new/part                             302    302    302    200    200    200    200    302
 POST   /admin/reports/new                                  302    302    302    403    302    302    302    302
 GET    /admin/reports/<source>                             302    302    302    404    200    200    200    302
 GET    /admin/reports/<source>/part                        302    302    302    404    200    200    200    302

@@ -111,5 +111,6 @@ def _same_request(report: Report) -> Values:
     times = {"start": report.start, "end": report.end}
     filled |= {name: to_browser_format(time) for name, time in times.items() if time is not None}
     output = {name: value for name, value in (report.output or {}).items() if name in OUTPUT and value}
-    output |= {"delimiter": TAB} if output.get("delimiter") == "\t" else {}
+    output = {"delimiter": DEFAULT_DELIMITER, "header": ""} | output  # what the form has by default differs
+    output |= {"delimiter": TAB} if output["delimiter"] == "\t" else {}
     return filled | {name: "y" if value is True else value for name, value in output.items()}

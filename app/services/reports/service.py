@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import structlog
 
 from app.config import Settings
+from app.event_columns import COLUMNS as EVENT_COLUMNS
 from app.exceptions import (
     FieldError,
     Forbidden,
@@ -27,7 +28,7 @@ from app.exceptions import (
     ReportRunning,
     ReportUnknown,
 )
-from app.exports.layout import Layout
+from app.exports.layout import EXTRA, Layout
 from app.redis.queue import ReportQueue
 from app.schemas.fields import CONTROL, MAX_CODE
 from app.schemas.reports import source
@@ -39,8 +40,9 @@ from app.services.reports import fair_queue
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations, file_name, format_of
 from app.storage.links import Links
-from app.store.database import transaction
-from app.store.events import hourly_counts, select
+from app.store.database import read, transaction
+from app.store.events import hourly_counts, pages, select
+from app.store.events.filters import EventFilter
 from app.store.models import Report, ReportAttempt
 from app.store.reports import reports as store
 from app.store.reports.reports import Outcome, ReportFilter
@@ -53,7 +55,9 @@ NO_PARQUET = (
 
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
-MAX_PREVIEWED_ROWS = 200_000  # events that a preview reads
+MAX_PREVIEWED_ROWS = 200_000  # events that a preview counts
+SAMPLE_ROWS = 5
+BEFORE_ALL = (0, -1)  # a position before that of any event
 LINK_SECONDS = 60  # validity of the storage's own link, which our longer-lived link creates on each use
 
 log = structlog.get_logger(__name__)
@@ -73,11 +77,17 @@ class Preview:
 
     Attributes:
         columns: column names. Those of a positional layout are only partly known in advance.
+        rows: the first rows of the file.
+        missing: columns of an event that the file has not.
+        has_extra: whether a column has the items without their own.
         is_whole: whether the file includes the whole context of each event.
         losing: number of rows that would lose items, if it can be counted quickly.
     """
 
     columns: list[str]
+    rows: list[Sequence[object]]
+    missing: list[str]
+    has_extra: bool
     is_whole: bool
     losing: int | None
 
@@ -180,7 +190,12 @@ class Reports:
         is_whole, losing = format.effective_layout(layout).keeps_extras, None
         if not is_whole and hourly_counts.estimate(*period) <= MAX_PREVIEWED_ROWS:
             losing = select.measure(select.Selection(*period), layout).extra_rows
-        return Preview(format.columns(layout, None), is_whole, losing)
+        first = EventFilter(*period, before=BEFORE_ALL)
+        rows = read(lambda: pages.page(first, SAMPLE_ROWS))[::-1]
+        columns, values = format.sample([row[:-1] for row in rows], layout)  # without its id
+        columns += ["…"] if format.columns(layout, None)[-1] == "…" else []
+        missing = [name for name in EVENT_COLUMNS if name not in (*format.columns(layout, None), "context")]
+        return Preview(columns, values, missing, EXTRA in format.effective_layout(layout).columns, is_whole, losing)
 
     def columns(self, report: Report) -> list[str]:
         """Return the column names of a report's file."""

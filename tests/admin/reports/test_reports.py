@@ -102,6 +102,13 @@ def test_a_similar_report_starts_with_the_same_output(boss, admin):
     assert [form.value(name) for name in names] == ["tab", "positional", "y", "y"]
 
 
+def test_a_similar_report_has_no_header_if_the_report_has_none(boss, admin):
+    admin.send(event())
+    page = boss.read(f"/admin/reports/{admin.start_report()['source']}")
+    form = boss.read(page.link_to(r"/admin/reports/new\?customer="))
+    assert [form.value(name) for name in ("delimiter", "header")] == ["|", None]
+
+
 def test_the_first_attempt_is_shown(boss, complete):
     assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}")
 

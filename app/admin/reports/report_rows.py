@@ -24,6 +24,7 @@ class State:
 
 QUEUED = State("Queued", "hourglass", "quiet")
 RUNNING = State("Running", "arrow-repeat", "accent")
+SILENT = State("No heartbeat", "question-circle", "warning")
 PAUSED = State("Paused", "pause-circle", "quiet")
 CANCELLED = State("Cancelled", "slash-circle", "quiet")
 EXPIRED = State("Expired", "archive", "hollow")
@@ -44,6 +45,7 @@ class ReportRow:
         percent: 0 to 100, or None while it is unknown.
         eta: in milliseconds, or None while it is unknown.
         place: 1 for the report that the next free worker claims, or None if the report does not wait.
+        silence: milliseconds since the worker was heard, or None if it is heard.
     """
 
     report: Report
@@ -52,6 +54,7 @@ class ReportRow:
     percent: int | None
     eta: int | None
     place: int | None
+    silence: int | None
 
     @property
     def title(self) -> str:
@@ -87,8 +90,9 @@ def suggest_name(customer: str, product: str, period: str) -> str:
 
 
 def report_row(report: Report) -> ReportRow:
-    place = services().reports.place_in_queue(report)
-    return ReportRow(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
+    place, silence = services().reports.place_in_queue(report), services().reports.silence_ms(report)
+    state = SILENT if silence else _state(report, place)
+    return ReportRow(report, source(report), state, percent(report), eta_ms(report), place, silence)
 
 
 def _state(report: Report, place: int | None) -> State:

@@ -19,6 +19,7 @@ from app.exceptions import InputInvalid
 from app.schemas.fields import MAX_CODE
 from app.schemas.reports import DEFAULT_DELIMITER
 from app.services.reports.output import file_name
+from app.services.reports.part_writer import SILENT_MS
 from app.services.rows import Report, ReportFilter
 
 PAGE_SIZE = 50
@@ -67,6 +68,7 @@ def report(source: str) -> Values:
         "attempts": services().reports.attempts(found),
         "file_name": file_name(found),
         "default_delimiter": DEFAULT_DELIMITER,
+        "lease_seconds": SILENT_MS // 1000,
         "again": _same_request(found),
         "columns": services().reports.columns(found),
         "recurring": services().schedules.origin(caller(), found.schedule),

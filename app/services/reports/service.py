@@ -55,6 +55,7 @@ NO_PARQUET = (
 
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
+HEARD_MS = 2_500  # five heartbeats; a page says within five seconds that a worker was killed
 MAX_PREVIEWED_ROWS = 200_000  # events that a preview counts
 SAMPLE_ROWS = 5
 BEFORE_ALL = (0, -1)  # a position before that of any event
@@ -259,6 +260,13 @@ class Reports:
     def attempts(self, report: Report) -> list[ReportAttempt]:
         """Return the attempts at a report, oldest first."""
         return store.attempts(report.job)
+
+    def silence_ms(self, report: Report) -> int | None:
+        """Return for how long the worker of a running report has been silent, or None if it is heard or has none."""
+        if report.status != store.RUNNING or report.token is None or report.heartbeat_at is None:
+            return None
+        silence = store.now() - report.heartbeat_at
+        return silence if silence > HEARD_MS else None
 
     def place_in_queue(self, report: Report) -> int | None:
         """Return a report's position in the queue, starting at 1, or None if it is not waiting."""

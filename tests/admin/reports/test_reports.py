@@ -109,8 +109,39 @@ def test_a_similar_report_has_no_header_if_the_report_has_none(boss, admin):
     assert [form.value(name) for name in ("delimiter", "header")] == ["|", None]
 
 
-def test_the_first_attempt_is_shown(boss, complete):
-    assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}")
+def test_a_single_attempt_that_succeeded_has_no_table(boss, complete, services):
+    page = boss.read(f"/admin/reports/{complete['source']}")
+    assert not page.all("table")
+    Report.update(status="FAILED", reason="full").execute()
+    assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}").first("table")
+
+
+def test_a_deleted_report_is_kept_no_longer_and_can_be_started_again(boss, complete):
+    path = f"/admin/reports/{complete['source']}"
+    assert "Kept until" in boss.read(path)
+    boss.send(f"{path}/delete", {})
+    page = boss.read(path)
+    assert "Kept until" not in page
+    form = boss.read(page.first("a", class_="btn-primary")["href"])
+    assert page.first("a", class_="btn-primary").text == "Start it again"
+    names = ("customer", "product", "types", "delimiter", "header")
+    assert [form.value(name) for name in names] == [*REQUEST.values(), "PORTFOLIO-APPLICATION-LOADED", ",", "y"]
+
+
+def test_a_report_whose_worker_was_killed_says_so_within_five_seconds(boss, admin):
+    admin.send(event())
+    job = admin.start_report()
+    heard = report_store.now()
+    Report.update(token="held", worker="killed", heartbeat_at=heard).execute()
+    assert boss.read(f"/admin/reports/{job['source']}").first(class_="state-badge").text == "Running"
+    page = boss.read(f"/admin/reports/{job['source']}")
+    assert page.all(data_moving=True), "it refreshes every 2 seconds"
+    Report.update(heartbeat_at=heard - 3_000).execute()
+    page = boss.read(f"/admin/reports/{job['source']}")
+    assert page.first(class_="state-badge").text == "No heartbeat"
+    assert "Its worker was last heard 3 s ago." in page
+    assert "Another attempt continues at most 20 seconds after it was last heard." in page
+    assert boss.read("/admin/reports").row(job["source"]).first(class_="state-badge").text == "No heartbeat"
 
 
 def test_the_list_shows_size_and_owner(boss, complete, services):

@@ -126,6 +126,7 @@ def _states(played: Scene) -> Iterator[Shot]:
         yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")
     faulty = _press("Start report", delimiter="||", types="NO SUCH TYPE")
     yield Shot("reports-new-wrong", "/admin/reports/new", act=faulty)
+    yield Shot("reports-new-preview", "/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
     yield Shot("reports-webhooks-one-secret-new", played.secret, act=_press("Create a new secret"))
     yield Shot("unsubscribe", played.unsubscribe, None)
     yield Shot("unsubscribe-done", played.unsubscribe, None, _press("Unsubscribe"))

@@ -1,6 +1,6 @@
 // Keeps the parts of a page fresh. An element with data-live is fetched again from that address and patched in place:
 // focus, selection, scrolling and what was opened stay. Without this module every page is complete, only less live.
-const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, opened = Date.now(); // milliseconds
+const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, SETTLED = 400, opened = Date.now(); // milliseconds
 const REFRESHES = { "X-Tally-Refresh": "1" }; // nobody does anything: a session is not to be kept alive by this
 let parts = [];
 
@@ -30,10 +30,17 @@ function patch(old, fresh) {
   for (let next; place; place = next) next = place.nextSibling, place.remove();
 }
 
+function address({ live, form }) { // that of a part which depends on a form has its fields
+  if (!form) return live;
+  const fields = new FormData(document.getElementById(form));
+  fields.delete("csrf_token");
+  return `${live}?${new URLSearchParams(fields)}`;
+}
+
 async function refresh(part) {
-  part.tried = Date.now(), part.asking = true;
+  part.tried = Date.now(), part.asking = true, part.changed = 0;
   try {
-    const answer = await fetch(part.node.dataset.live, { headers: REFRESHES, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
+    const answer = await fetch(address(part.node.dataset), { headers: REFRESHES, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.type === "opaqueredirect") return location.reload(); // the session ended: the page itself leads to sign-in
     if ((part.trouble = answer.ok ? "" : "the server answers with an error")) return;
     const html = document.createElement("template");
@@ -59,9 +66,10 @@ function tell(part) {
 }
 
 async function look(part) {
-  const { moving, calm } = part.node.dataset; // each "" where it is there
+  const { moving, calm, form } = part.node.dataset; // the first two are "" where they are there
   const eager = part.trouble || (calm === undefined && (moving === "" || Date.now() - opened < WATCHED));
-  const due = part.tried + (eager ? MOVING : STILL);
+  const settled = part.changed ? part.changed + SETTLED : Infinity;
+  const due = form && !part.trouble ? settled : part.tried + (eager ? MOVING : STILL);
   if (!document.hidden && !part.node.paused && !part.asking && Date.now() >= due) await refresh(part);
   tell(part);
 }
@@ -69,4 +77,7 @@ async function look(part) {
 document.documentElement.classList.add("scripted");
 find(Date.now());
 setInterval(() => parts.forEach(look), 500);
+document.addEventListener("input", ({ target }) => {
+  for (const part of parts) if (target.form && part.node.dataset.form === target.form.id) part.changed = Date.now();
+});
 document.addEventListener("visibilitychange", () => parts.forEach(look));

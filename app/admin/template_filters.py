@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
+import orjson
 from flask import Flask
 from markupsafe import Markup, escape
 
@@ -37,6 +38,7 @@ def register(app: Flask) -> None:
         ordinal,
         period,
         context_line,
+        sample_text,
         with_commands,
         written_out,
     ):
@@ -130,6 +132,12 @@ def period(start: int | None, end: int | None) -> str:
         return f"{first} {zone_name()}"
     days = "," not in first + last
     return f"{_shortened(first, last) if days else f'{first} – {last}'} {zone_name()}"
+
+
+def sample_text(value: object) -> str:
+    """Return a value of a file's row as text, cut to a line."""
+    text = orjson.dumps(value).decode() if isinstance(value, list) else str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
 
 
 def context_line(items: Sequence[str | None]) -> dict[str, object]:

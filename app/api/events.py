@@ -15,8 +15,9 @@ from app.api.query import FILTER, ITEM, MAX_PAGE_SIZE, PAGE_SIZE, load_query, nu
 from app.api.responses import JsonResponse
 from app.auth import caller, sent_key, services
 from app.schemas.events import encode_stored
-from app.schemas.reports import EventFilterSchema
+from app.schemas.reports import EventFilterSchema, FilterSchema
 from app.services.events.rejected import Origin
+from app.services.rows import EventFilter
 
 blueprint = Blueprint("events", __name__)
 STOPPING = "tally.stopping"  # environ key of the event that is set when the process stops; see `ops.web`

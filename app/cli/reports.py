@@ -19,6 +19,7 @@ from app.cli.wait_for import until_ended
 from app.schemas.progress import progress
 from app.schemas.reports import STATUSES, ReportRequestSchema, job, source
 from app.services.people.principal import SYSTEM
+from app.services.reports.output import file_name
 from app.store.models import Report, ReportAttempt
 
 READ_BYTES = 1024 * 1024
@@ -40,7 +41,11 @@ reports.add_command(schedule)
 def list_reports(limit: int, status: str | None, as_json: bool) -> None:
     """List the newest reports of everyone."""
     found = services().reports.visible(SYSTEM, limit, status=status)
-    say([job(report) for report in found], "\n".join(_render(report) for report in found), json=as_json)
+    say(
+        [job(report) for report in found],
+        "\n".join(_render(report, _render_filter(report)) for report in found),
+        json=as_json,
+    )
 
 
 @reports.command()
@@ -52,6 +57,7 @@ def show(name: str, as_json: bool) -> None:
     known = progress(report, services().reports.place_in_queue(report))
     attempts = services().reports.attempts(report)
     shown = job(report) | {"user": report.account_name, "cancelled": bool(report.cancelled), "reason": report.reason}
+    shown |= {"name": report.name} if report.name else {}
     shown |= {"progress": known, "attempts": [_attempt_as_json(one) for one in attempts]}
     say(shown, "\n".join(_render_details(report, known, attempts)), json=as_json)
 
@@ -62,11 +68,19 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @range_options
 @file_options
+@click.option("--name", help="What the report is called in lists; without it, people see its filter.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit with 1 if it did not complete.")
 @click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; replaces an existing file.")
 @command
 def start(
-    customer: str, product: str, types: tuple[str, ...], wait: bool, target: Path | None, as_json: bool, **given: object
+    customer: str,
+    product: str,
+    types: tuple[str, ...],
+    name: str | None,
+    wait: bool,
+    target: Path | None,
+    as_json: bool,
+    **given: object,
 ) -> None:
     """Start a report and print its source; with --output FILE, also wait and copy its file."""
     filter = {
@@ -83,7 +97,7 @@ def start(
     if target:
         with _partial_file(target):  # fail before the report starts if its file could not be written
             pass
-    report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"))
+    report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"), name=name)
     if not (wait or target):
         say(job(report), source(report), json=as_json)
         return
@@ -104,11 +118,18 @@ def wait(name: str, timeout: int, as_json: bool) -> None:
 
 @reports.command()
 @click.argument("name", metavar="SOURCE")
-@click.option("--output", "target", required=True, type=FILE)
+@click.option(
+    "--output",
+    "target",
+    default=".",
+    type=click.Path(path_type=Path),
+    help="The file, or the folder, for a file called after product and period; without it, the current folder.",
+)
 @command
 def download(name: str, target: Path, as_json: bool) -> None:
     """Copy a report's file to a local file."""
     report = services().reports.get(SYSTEM, name)
+    target = target / file_name(report) if target.is_dir() else target
     _copy(report, target)
     say({"file": str(target), "bytes": report.bytes}, f"Wrote {report.bytes} bytes to {target}.", json=as_json)
 
@@ -171,11 +192,20 @@ def _print_end(report: Report, as_json: bool) -> None:
     raise SystemExit(0 if report.status == "COMPLETE" else 1)
 
 
-def _render(report: Report) -> str:
+def _render(report: Report, about: str = "") -> str:
     rows = "" if report.rows is None else f", {report.rows} rows"
     reason = f": {report.reason}" if report.reason else ""
     status = "CANCELLED" if report.cancelled else report.status
-    return f"{source(report)} {status}{rows}, {report.customer} {report.product}{reason}"
+    return f"{source(report)} {status}{rows}, {report.customer} {report.product}{about}{reason}"
+
+
+def _render_filter(report: Report) -> str:
+    """Return what distinguishes reports about the same product: their name, types and period."""
+    name = f', "{report.name}"' if report.name else ""
+    types = f"types {', '.join(report.types)}" if report.types else "all types"
+    new = "accepted since the previous report"
+    period = f"from {_render_edge(report.start)} to {_render_edge(report.end)}"
+    return f"{name}, {types}, {period if report.snapshot_min_id is None else new}"
 
 
 def _render_details(report: Report, known: dict[str, object], attempts: list[ReportAttempt]) -> list[str]:

@@ -75,6 +75,11 @@ def blocks(rows: Iterable[Row], layout: Layout, width: int, delimiter: str, *, s
         yield from gather((text(step).encode(), len(step)) for step in steps(left))
 
 
+def cell_escaper(*, safe: bool) -> Callable[[Cell], Cell]:
+    """Return a function that returns a cell as a reader of the file gets it; see `line_writer`."""
+    return lambda text: "'" + text if safe and text and text[0] in FORMULA_STARTS else text
+
+
 def _cell_writer(delimiter: str, safe: bool) -> Callable[[Cell], str]:
     special = re.compile(f'["\r\n{re.escape(delimiter)}]')
 
@@ -85,10 +90,8 @@ def _cell_writer(delimiter: str, safe: bool) -> Callable[[Cell], str]:
             return '"' + text.replace('"', '""') + '"'
         return text
 
-    def write_safe(text: Cell) -> str:
-        return write("'" + text if text and text[0] in FORMULA_STARTS else text)
-
-    return write_safe if safe else write
+    escape = cell_escaper(safe=True)
+    return (lambda text: write(escape(text))) if safe else write
 
 
 def _plain_line_writer(

@@ -41,11 +41,14 @@ class Layout:
         columns: the product's column names in the catalog's order, then EXTRA unless the catalog drops items without a
             column; empty for POSITIONAL.
         contexts: for each event type, the names of its context items in order; empty for POSITIONAL.
+        has_context: whether a file with typed columns also has the whole context, as a list. Layouts stored by older
+            versions do not say so, and their files have no such column.
     """
 
     kind: str
     columns: tuple[str, ...] = ()
     contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_context: bool = False
 
     def header(self, width: int) -> list[str]:
         """Return the unique column names of a file whose widest context has `width` items."""
@@ -92,13 +95,14 @@ class Layout:
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON object to be stored with the report."""
-        return {"kind": self.kind, "columns": self.columns, "contexts": dict(self.contexts)}
+        value = {"kind": self.kind, "columns": self.columns, "contexts": dict(self.contexts)}
+        return value | ({"has_context": True} if self.has_context else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Layout:
         """Return the layout that `to_json` returned."""
         contexts = {code: tuple(names) for code, names in value["contexts"].items()}
-        return cls(value["kind"], tuple(value["columns"]), contexts)
+        return cls(value["kind"], tuple(value["columns"]), contexts, value.get("has_context", False))
 
 
 def items(context: str | Context) -> Context:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -35,16 +35,17 @@ def is_installed() -> bool:
 
 
 def names(layout: Layout) -> list[str]:
-    """Return the columns: timestamp, type, context, the further fields of an event, and finally the extras.
+    """Return the columns: timestamp, type, context, the further fields of an event, then the extras.
 
-    The context fills one column for each catalog column, or a single list. Many readers treat names that differ only in
-    case as equal, so the names differ in more than case.
+    The context fills one column for each catalog column, or a single list. In the first case, a list with the whole
+    context comes last if the layout has it. Many readers treat names that differ only in case as equal, so the names
+    differ in more than case.
     """
     if layout.kind != COLUMNS:
         return [*COMMON, "context", *REST]
     filled = layout.names((*COMMON, *REST), str.casefold)
     extras = [filled.pop(layout.columns.index(EXTRA))] if EXTRA in layout.columns else []
-    return [*COMMON, *filled, *REST, *extras]
+    return [*COMMON, *filled, *REST, *extras, *([_context_name(filled)] if layout.has_context else [])]
 
 
 def schema(layout: Layout) -> pa.Schema:
@@ -53,10 +54,13 @@ def schema(layout: Layout) -> pa.Schema:
     moment, text = pa.timestamp("ms", "UTC"), pa.string()
     types = {"time": moment, "number": pa.int32(), "context": pa.list_(text)}
     kinds = {name: EVENT_COLUMNS[name] for name in (*COMMON, *REST)}
+    found = names(layout)
     if layout.kind != COLUMNS:
         kinds["context"] = EVENT_COLUMNS["context"]
+    elif layout.has_context:
+        kinds[found[-1]] = EVENT_COLUMNS["context"]
     # The columns of the catalog may be null.
-    columns = [(name, kinds.get(name, "text or null")) for name in names(layout)]
+    columns = [(name, kinds.get(name, "text or null")) for name in found]
     return pa.schema([pa.field(name, types.get(kind, text), kind == "text or null") for name, kind in columns])
 
 
@@ -127,15 +131,41 @@ def _record_batches(rows: Iterator[StoredRow], layout: Layout) -> Iterator[pa.Re
     """Yield the rows in batches, each of about a block's size."""
     pa = _import_pyarrow()
     form = schema(layout)
-    fill = cells(layout, 0) if layout.kind == COLUMNS else None
-    extra = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
+    fill = _filler(layout)
     for gathered in _columns(rows):
+        yield pa.RecordBatch.from_arrays(fill(gathered), schema=form)
+
+
+def sample_rows(rows: Iterable[Any], layout: Layout) -> list[Sequence[object]]:
+    """Return some rows as the file has them, without pyarrow."""
+    fill = _filler(layout)
+    return [row for gathered in _columns(iter(rows)) for row in zip(*fill(gathered), strict=True)]
+
+
+def _filler(layout: Layout) -> Callable[[list[list[Any]]], list[Sequence[Any]]]:
+    """Return a function that returns the columns of the file for values by column, in the order of EVENT_COLUMNS."""
+    fill_cells = cells(layout, 0) if layout.kind == COLUMNS else None
+    extra = layout.columns.index(EXTRA) if EXTRA in layout.columns else None
+
+    def fill(gathered: list[list[Any]]) -> list[Sequence[Any]]:
         values = dict(zip(EVENT_COLUMNS, gathered, strict=True))
         types, contexts = values["type"], values["context"]
-        columns = list(zip(*map(fill, types, contexts), strict=True)) if fill else [contexts]
-        extras = [] if extra is None else [columns.pop(extra)]
+        columns = list(zip(*map(fill_cells, types, contexts), strict=True)) if fill_cells else [contexts]
+        last = [] if extra is None else [columns.pop(extra)]
+        last += [contexts] if layout.has_context else []
         rest = [list(map(str, values[name])) if EVENT_COLUMNS[name] == "uuid" else values[name] for name in REST]
-        yield pa.RecordBatch.from_arrays([values["timestamp"], types, *columns, *rest, *extras], schema=form)
+        return [values["timestamp"], types, *columns, *rest, *last]
+
+    return fill
+
+
+def _context_name(filled: Sequence[str]) -> str:
+    """Return the name of the column with the whole context, with a number if the catalog has taken it."""
+    taken, name, number = {name.casefold() for name in filled}, "context", 1
+    while name in taken:
+        number += 1
+        name = f"context_{number}"
+    return name
 
 
 def _columns(rows: Iterator[StoredRow]) -> Iterator[list[list[Any]]]:

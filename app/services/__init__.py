@@ -23,6 +23,7 @@ from app.services.catalog.listing import CatalogListing
 from app.services.catalog.lookup import Catalog
 from app.services.events.changes import ChangesFeed
 from app.services.events.counts import Counting
+from app.services.events.download import EventDownloads
 from app.services.events.importing import Importing
 from app.services.events.ingest import Ingest
 from app.services.events.listing import Listing
@@ -76,6 +77,7 @@ class Services:
     listing: Listing
     changes: ChangesFeed
     counting: Counting
+    event_downloads: EventDownloads
     volume: Volume
     rejected: RejectedEvents
     resend: Resend
@@ -124,7 +126,7 @@ def build(settings: Settings) -> Services:
     """Create the services of a process. No service connects to anything yet."""
     queue = ReportQueue(settings.redis, settings.report_timeout_seconds)
     catalog, code_limit = Catalog(strict=settings.catalog_mode == "strict"), CodeLimit(settings.max_codes)
-    catalog_listing = CatalogListing(catalog)
+    catalog_listing, listing = CatalogListing(catalog), Listing(2 * settings.max_batch_events)
     storage = open_storage(settings.storage, settings.s3_endpoint_url, settings.s3_public_url)
     limit_ms = settings.report_timeout_seconds * 1000
     destinations = Destinations(settings, storage)
@@ -163,9 +165,10 @@ def build(settings: Settings) -> Services:
         ingest=ingest,
         spool=spool,
         importing=Importing(catalog, code_limit, GroupCommitWriter(settings.ingest_wait_seconds)),
-        listing=Listing(2 * settings.max_batch_events),
+        listing=listing,
         changes=ChangesFeed(catalog, settings.changes_waiters),
         counting=Counting(catalog),
+        event_downloads=EventDownloads(catalog, listing),
         volume=Volume(),
         retention=retention,
         rejected=rejected,

@@ -18,6 +18,7 @@ from app.store.models import (
     Webhook,
 )
 from app.store.people.audit import AuditFilter
+from app.store.reports.reports import ReportFilter
 
 __all__ = [
     "Alert",
@@ -31,6 +32,7 @@ __all__ = [
     "RejectedEvent",
     "RejectedRequest",
     "Report",
+    "ReportFilter",
     "Schedule",
     "Session",
     "Webhook",

@@ -329,6 +329,7 @@ class Report(Table):
     account = BigIntegerField(null=True)
     account_name = TextField()
     schedule = BigIntegerField(null=True)  # the schedule that started it
+    name = TextField(null=True)  # null: it is called by its filter
     customer = TextField()
     product = TextField()
     types: Field[list[str] | None] = JsonField(null=True)  # as sent; null: not sent

@@ -145,7 +145,7 @@ def test_every_refreshing_part_matches_the_part_of_its_page(boss, pages, service
     AlertChannel.create(name="Mail", addresses=["a@mail.example"], shown="a@mail.example", created_at=1, changed_at=1)
     services.webhooks.add(SYSTEM, {"name": "Hook", "url": "https://hooks.example.com/"})
     parts = [path for path in pages if path.endswith("/part")]
-    assert len(parts) == 15
+    assert len(parts) == 16
     for part in (*parts, "/admin/rejected/by/reason"):
         page = part.removesuffix("/part").removesuffix("/by/reason")
         page = "/admin/" if page == "/admin/overview" else page

@@ -133,6 +133,8 @@ class PageTour:
         yield "a link to a deleted file", self.go(f"reports/{source}/link")
         yield "the reports", self.go("reports")
         yield "no report in a state", self.go("reports?state=expired")
+        yield "a preview of a report", self.go("reports/new?customer=BARCHART&product=PORTFOLIO")
+        yield "no report of a filter", self.go(f"reports?text={LONG}")
         page = self.go(f"reports/new?customer=BARCHART&product=PORTFOLIO&types={LONG}")
         page.get_by_text("Types in the catalog").click()
         yield "a new report with its estimate", page
@@ -395,7 +397,7 @@ class PageTour:
         yield "the form of a schedule", self.go(f"{self.schedule}/edit")
         yield "the confirmation of removing one", self.go(f"{self.schedule}/remove")
         page = self.go(self.schedule)
-        page.get_by_role("link", name=f"{NAME}{self.mark}").last.click()
+        page.get_by_label("Notification").get_by_role("link", name=f"{NAME}{self.mark}").click()
         page.wait_for_url("**/reports/webhooks/*")
         webhook = page.url.partition("/admin/")[2]
         yield "a webhook with its deliveries", page

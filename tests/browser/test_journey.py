@@ -47,7 +47,6 @@ def test_from_the_first_event_to_the_file(either_service: Service, opener: PageO
     page.get_by_label("Customer").select_option(customer)
     page.get_by_label("Product").select_option("PORTFOLIO")
     page.get_by_label("Layout").select_option("positional")
-    page.get_by_label("First row has the column names").check()
     with service.worker_held():
         submit(page, "Start report")
         expect(page.get_by_text("Queued")).to_be_visible()
@@ -59,12 +58,12 @@ def test_from_the_first_event_to_the_file(either_service: Service, opener: PageO
 
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
-    assert download.value.suggested_filename == "PORTFOLIO.csv"
+    assert download.value.suggested_filename.startswith("PORTFOLIO_until_")
     download.value.save_as(tmp_path / "file")
     assert (tmp_path / "file").read_text() == (
-        "timestamp|type|context1|context2|context3\n"
-        '1793000000000|FIRST|"a|b"||"say ""hi"""\n'
-        "1793000000001|SECOND|naïve 📈||\n"
+        "timestamp,type,context1,context2,context3\n"
+        '1793000000000,FIRST,a|b,,"say ""hi"""\n'
+        "1793000000001,SECOND,naïve 📈,,\n"
     )
 
 
@@ -89,14 +88,14 @@ def test_everything_works_without_javascript(service: Service, opener: PageOpene
     expect(page.locator("#product-wrong")).to_contain_text("Product is missing.")
     page.get_by_label("Product").select_option("PORTFOLIO")
     submit(page, "Start report")
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"PORTFOLIO, {customer}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{customer} · PORTFOLIO · All time")
     while not page.get_by_text("Complete", exact=True).is_visible():
         with page.expect_navigation():
             page.get_by_role("link", name="Refresh").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     download.value.save_as(tmp_path / "file")
-    assert (tmp_path / "file").read_text().startswith("1793000000000|FIRST|")
+    assert (tmp_path / "file").read_text().startswith("timestamp,type,")
 
     submit(page, "Sign out")
     expect(page.get_by_text("You are signed out.")).to_be_visible()

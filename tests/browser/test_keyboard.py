@@ -66,7 +66,7 @@ def test_somebody_signs_in_starts_a_report_and_cancels_it(service: Service, open
     with service.worker_held():
         tab_to(page, "Start report")
         press(page, "Enter")
-        expect(page.get_by_role("heading", name="PORTFOLIO, BARCHART")).to_be_visible()
+        expect(page.get_by_role("heading", name="BARCHART · PORTFOLIO")).to_be_visible()
         tab_to(page, "Cancel")
         press(page, "Enter")
         tab_to(page, "Cancel")

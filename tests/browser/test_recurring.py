@@ -93,7 +93,7 @@ def test_a_recipient_gets_mail_opens_the_report_and_unsubscribes(
     message = mail_receiver.got[mail_receiver.to.index([address])]
     (report, leave) = re.findall(rf"^{service.url}/\S+", message.get_content(), re.MULTILINE)
     page.goto(report)
-    expect(page.get_by_role("heading", level=1)).to_have_text("PORTFOLIO, BARCHART")
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
     reader = opener.open(service, None)
     reader.goto(leave)
     expect(reader.get_by_text(name)).to_be_visible()
@@ -114,4 +114,4 @@ def test_everything_works_without_javascript(service: Service, opener: PageOpene
     submit(page, "Save")
     expect(page.get_by_text("Every day at 06:00 UTC")).to_be_visible()
     submit(page, "Run now")
-    expect(page.get_by_role("heading", level=1)).to_have_text("PORTFOLIO, BARCHART")
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)

@@ -51,9 +51,10 @@ def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(
     expect(page.locator(".attempts tbody tr")).to_have_count(2)
     expect(page.get_by_text(f"{MANY + 1:,} rows")).to_be_visible()
     digest = page.locator("#sha256").inner_text()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("link", name="Copy link").click()
-    page.wait_for_url("**/link")
-    link = page.locator("#link").inner_text()
+    expect(page.get_by_role("link", name="Link copied")).to_be_visible()
+    link = page.evaluate("navigator.clipboard.readText()")
     with urllib.request.urlopen(link, timeout=30) as answer:
         assert hashlib.sha256(answer.read()).hexdigest() == digest
 
@@ -69,13 +70,23 @@ def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(
     expect(page.locator(".audit .did")).to_have_text([*done, "Report started"])
 
 
-def test_the_form_says_how_many_rows_before_anything_starts(service: Service, opener: PageOpener):
+def test_the_form_shows_the_first_rows_while_it_is_filled_in(service: Service, opener: PageOpener):
     service.await_counts()
     page = opener.open(service)
     page.goto("/admin/reports/new")
+    sample, name = page.get_by_role("region", name="The first rows of the file"), page.get_by_label("Name optional")
     page.get_by_label("Customer").select_option("BARCHART")
     page.get_by_label("Product").select_option("PORTFOLIO")
-    submit(page, "How many rows?")
     expect(page.get_by_text(re.compile(r"About [\d,]+ rows?, by counts"))).to_be_visible()
-    expect(page.get_by_label("Customer")).to_have_value("BARCHART")
+    expect(sample.get_by_role("columnheader").first).to_have_text("timestamp")
+    expect(name).to_have_attribute("placeholder", "BARCHART · PORTFOLIO · All time")
+    name.fill("My name")
+    page.get_by_label("Format").select_option("jsonl")
+    expect(sample.get_by_role("columnheader").first).to_have_text("customer")
+    expect(page.get_by_label("Delimiter")).to_be_hidden()
+    expect(page.get_by_label("First row has the column names")).to_be_hidden()
+    expect(name).to_have_value("My name")
+    page.get_by_label("Event types").fill("NOT-KNOWN")
+    expect(page.get_by_text(re.compile('Event types, line 1, is "NOT-KNOWN", which is not known'))).to_be_visible()
+    expect(sample).to_have_count(0)
     expect(page).to_have_url(re.compile("/admin/reports/new$"))

@@ -32,7 +32,7 @@ def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, 
         threads.start(run, services, source)
         waited = succeeds("reports", "wait", source)
     assert waited == f"{source} COMPLETE, 2 rows, BARCHART PORTFOLIO\n"
-    assert succeeds("reports", "list") == waited
+    assert succeeds("reports", "list") == waited.replace("\n", ", all types, from any time to any time\n")
     target = tmp_path / "report.csv"
     output = succeeds("reports", "download", source, "--output", target)
     assert output == f"Wrote {target.stat().st_size} bytes to {target}.\n"
@@ -46,6 +46,28 @@ def test_a_report_is_started_waited_for_listed_and_downloaded(succeeds, prints, 
         "file": str(target),
         "bytes": target.stat().st_size,
     }
+
+
+def test_the_list_tells_reports_apart_by_name_types_and_period(succeeds, prints, nobody):
+    nobody.send(event(type="A"))
+    options = ("--type", "A", "--start", "2026-11-01", "--end", "2026-11-30", "--name", "Monthly")
+    source = succeeds("reports", "start", *SELECTION, *options).strip()
+    period = "from 2026-11-01 00:00 UTC to 2026-11-30 23:59 UTC"
+    assert succeeds("reports", "list") == f'{source} RUNNING, BARCHART PORTFOLIO, "Monthly", types A, {period}\n'
+    assert prints("reports", "show", source)["name"] == "Monthly"
+
+
+def test_a_file_is_downloaded_into_a_folder_under_a_name_with_product_and_period(
+    succeeds, services, source, tmp_path, monkeypatch
+):
+    run(services, source)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    for place in ((), ("--output", "other")):
+        succeeds("reports", "download", source, *place)
+    names = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("PORTFOLIO*.csv"))]
+    day = succeeds("reports", "show", source).partition("started ")[2][:10]
+    assert names == [f"PORTFOLIO_until_{day}.csv", f"other/PORTFOLIO_until_{day}.csv"]
 
 
 def test_with_json_a_report_is_printed_as_in_the_api(admin, prints, nobody):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def test_nginx_sends_the_file_and_what_the_service_said_of_it(site):
     assert (answer.status_code, answer.content) == (200, site.content)
     assert answer.headers["Content-Length"] == str(len(site.content))
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-    assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+    assert re.fullmatch(r"attachment; filename=PORTFOLIO_until_[-0-9]{10}\.csv", answer.headers["Content-Disposition"])
     assert answer.headers["Cache-Control"] == "private, no-store"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["X-Request-ID"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def test_a_report_is_written_to_the_store_and_fetched_by_a_link_without_credenti
     assert parse_qs(target.query)["X-Amz-Expires"] == ["60"]
     file = requests.get(visitor.link(job), timeout=30)
     assert (file.status_code, file.content) == (200, content)
-    assert file.headers["Content-Disposition"] == 'attachment; filename="PORTFOLIO.csv"'
+    assert re.fullmatch(r'attachment; filename="PORTFOLIO_until_[-0-9]{10}\.csv"', file.headers["Content-Disposition"])
     assert visitor.progress(job)["file"]["sha256"] == hashlib.sha256(content).hexdigest()
 
     assert list(s3.objects().values()) == [content]

@@ -61,6 +61,7 @@ GET    /admin/overview/part                                302    302    302    
 GET    /admin/overview/chart                               302    302    302    200    200    200    200    302
 
 GET    /admin/events                                       302    302    302    200    200    200    200    302
+GET    /admin/events/download                              302    302    302    200    200    200    200    302
 GET    /admin/events/part                                  302    302    302    200    200    200    200    302
 GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
 
@@ -85,9 +86,11 @@ POST   /admin/me/tokens/new                                302    302    302    
 GET    /admin/reports                                      302    302    302    200    200    200    200    302
 GET    /admin/reports/part                                 302    302    302    200    200    200    200    302
 GET    /admin/reports/new                                  302    302    302    200    200    200    200    302
+GET    /admin/reports/new/part                             302    302    302    200    200    200    200    302
 POST   /admin/reports/new                                  302    302    302    403    302    302    302    302
 GET    /admin/reports/<source>                             302    302    302    404    200    200    200    302
 GET    /admin/reports/<source>/part                        302    302    302    404    200    200    200    302
+POST   /admin/reports/<source>/name                        302    302    302    404    302    302    302    302
 GET    /admin/reports/<source>/download                    302    302    302    404    302    302    302    302
 GET    /admin/reports/<source>/link                        302    302    302    404    200    200    200    302
 GET    /admin/reports/<source>/<act>                       302    302    302    404    200    200    200    302

@@ -81,7 +81,7 @@ SHOWN = {
     IngestKey: ("name", "hint"),
     RejectedEvent: ("event", "field", "product", "type"),
     RejectedRequest: ("request_id", "address"),
-    Report: ("account_name", "reason"),
+    Report: ("account_name", "name", "reason"),
     ReportAttempt: ("reason",),
     Schedule: ("name", "owner_name", "reason"),
     Session: ("agent", "address"),
@@ -212,6 +212,8 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     for one in Delivery.select():
         DeliveryTry.insert(delivery=one.id, began_at=now(), took_ms=1, code=500, said="").execute()
     Report.update(status="FAILED").where(Report.id.in_(range(0, 1_000, 2))).execute()
+    for one in list(ReportAttempt.select()):  # a single one that succeeded is not shown
+        ReportAttempt.create(job=one.job, number=2, token="", worker="", began_at=now())
     ReportAttempt.update(ended_at=now(), outcome="failed").execute()
     for model, names in SHOWN.items():
         for one in model.select():

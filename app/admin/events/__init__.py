@@ -1,5 +1,25 @@
 """Pages of events, rejected events and their volume. Each module adds its pages to the blueprint."""
 
-from app.admin.events import chart, events, explore, rejected, rejected_event, rejected_group, rejected_request, volume
+from app.admin.events import (
+    chart,
+    download,
+    events,
+    explore,
+    rejected,
+    rejected_event,
+    rejected_group,
+    rejected_request,
+    volume,
+)
 
-__all__ = ["chart", "events", "explore", "rejected", "rejected_event", "rejected_group", "rejected_request", "volume"]
+__all__ = [
+    "chart",
+    "download",
+    "events",
+    "explore",
+    "rejected",
+    "rejected_event",
+    "rejected_group",
+    "rejected_request",
+    "volume",
+]

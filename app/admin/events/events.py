@@ -26,6 +26,7 @@ from app.exceptions import InputInvalid
 from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
 from app.schemas.reports import EventFilterSchema
+from app.services.events.download import MAX_ROWS, MAX_SEARCHED
 from app.services.events.listing import MAX_TEXT, Page
 from app.services.events.volume import DAY, HOUR, MINUTE
 from app.services.rows import EventFilter
@@ -174,11 +175,11 @@ def first_event_values() -> Values:
 
 def _find_page(query: EventsQuery, filter: Filter) -> Page:
     cursors = {name: query.texts.get(name) for name in ("after", "before", "text")}
-    wanted = services().catalog.event_filter(caller(), _until_now(filter))
+    wanted = services().catalog.event_filter(caller(), until_now(filter))
     return services().listing.page(caller(), wanted, PAGE_SIZE, **cursors)
 
 
-def _until_now(filter: Filter) -> Filter:
+def until_now(filter: Filter) -> Filter:
     """Exclude events dated in the future unless they are requested, because they would precede all others."""
     is_open = "end" not in filter and filter.get("start", 0) <= now()
     return filter | {"end": now()} if is_open else filter
@@ -202,11 +203,13 @@ def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
         "is_first": is_first,
         "live": is_first and ("end" not in query.texts or filter["end"] >= now()),
         # Future events, which the page excludes.
-        "later": 0 if _until_now(filter) == filter else _estimate(filter | {"start": now() + 1}),
+        "later": 0 if until_now(filter) == filter else _estimate(filter | {"start": now() + 1}),
         "in_future": query.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE_SIZE,
         "moving": not {"text", "value"} & set(query.texts),  # a search is expensive, and new matches are rare
         "about": _estimate(filter),
+        "max_download": MAX_ROWS,
+        "max_searched": MAX_SEARCHED,
         "filter": filter,
         "export": _of_report(filter) | ({"types": "\n".join(filter["types"])} if "types" in filter else {}),
         **first_event_values(),

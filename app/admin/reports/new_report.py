@@ -19,15 +19,30 @@ from app.admin.blueprint import services
 from app.admin.datetime_field import DatetimeField, EndField
 from app.admin.form_errors import FORM_ERRORS, attach_errors, status_of
 from app.admin.lines_field import LinesField
-from app.admin.pages import Values, action, link_to, page
+from app.admin.pages import Values, action, link_to, live_page
+from app.admin.reports.report_rows import suggest_name
+from app.admin.template_filters import period
 from app.auth import caller
 from app.exceptions import Forbidden, InputInvalid, TallyError
-from app.schemas.reports import DEFAULT_DELIMITER, ReportRequestSchema, source
+from app.schemas.fields import MAX_CODE
+from app.schemas.reports import ReportRequestSchema, source
 from app.services.rows import EventFilter
 
 SUGGESTED = 100  # codes that a field lists; users type others
 OUTPUT = ("delimiter", "bucketName", "bucketKey", "format", "layout", "header", "compression", "spreadsheetSafe")
-FORMATS = {"": "CSV", "jsonl": "JSON Lines: one event per line, as in the API", "parquet": "Parquet"}
+CSV = "csv"
+# The options that a format has; the form shows only these. The others of OUTPUT are those of every format.
+OPTIONS = {
+    CSV: ("layout", "delimiter", "header", "spreadsheetSafe", "compression"),
+    "jsonl": ("compression",),
+    "parquet": ("layout",),
+}
+OF_FORMAT = OPTIONS[CSV]
+FORMATS = {
+    "": "CSV: opens in spreadsheets",
+    "jsonl": "JSON Lines: one event per line, as in the API",
+    "parquet": "Parquet",
+}
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
 TAB = "tab"  # a tab cannot be typed into a field
 LAYOUTS = {
@@ -40,14 +55,15 @@ LAYOUTS = {
 class ReportForm(FlaskForm):
     """Form for a report; its field names are those of the request."""
 
+    name = StringField("Name")
     customer = StringField("Customer")
     product = StringField("Product")
     types = LinesField("Event types")
     start: DatetimeField | None = DatetimeField("From")
     end: DatetimeField | None = EndField("To")
-    delimiter = StringField("Delimiter", default=DEFAULT_DELIMITER)
+    delimiter = StringField("Delimiter", default=",")  # what spreadsheets expect; the API's default is another
     layout = StringField("Layout")
-    header = BooleanField("First row has the column names")
+    header = BooleanField("First row has the column names", default=True)
     format = StringField("Format")
     compression = StringField("Compression")
     spreadsheetSafe = BooleanField("Escape formulas for spreadsheets")
@@ -59,7 +75,8 @@ class ReportForm(FlaskForm):
         filter = self._filled("customer", "product", "start", "end")
         if self.types.lines:
             filter["types"] = self.types.lines
-        output = self._filled(*OUTPUT)
+        used = OPTIONS.get(self.format.data or CSV, OUTPUT)
+        output = self._filled(*(name for name in OUTPUT if name in used or name not in OF_FORMAT))
         if output.get("delimiter") == TAB:
             output["delimiter"] = "\t"
         return {"filter": filter} | ({"output": output} if output else {})
@@ -79,18 +96,13 @@ class ReportForm(FlaskForm):
         return {name: self[name].data for name in names if name in self and self[name].data not in (None, "", False)}
 
 
-@page("/reports/new", "reports")
-def new_report() -> str:
-    """Show the form, filled in from the query string."""
-    form = ReportForm(request.args or None)
-    try:
-        wanted = ReportRequestSchema().load_body(orjson.dumps({"filter": form.to_request()["filter"]}))
-    except InputInvalid:  # the request does not identify a report yet
-        return _render_form(form)
-    try:
-        return _render_estimate(form, wanted)
-    except (InputInvalid, Forbidden):  # the errors are shown when the form is sent
-        return _render_form(form, about=_estimate(wanted))
+@live_page("/reports/new", "reports", "admin/reports/new_report.html")
+def new_report() -> Values:
+    """Show the form, filled in from the query string, with the first rows of the file."""
+    given = request.args.copy()
+    if given and "header" not in given:  # a link says only what differs; the form itself always has the field
+        given["header"] = "y"
+    return _form_values(ReportForm(given or None)) | _preview_values(ReportForm(given or None))
 
 
 @action("/reports/new", "reports")
@@ -98,13 +110,15 @@ def start_report() -> ResponseReturnValue:
     """Start the report and show it, or show its preview or its errors."""
     form = ReportForm()
     try:
-        wanted = ReportRequestSchema().load_body(orjson.dumps(form.to_request()))
-        if "estimate" in request.form:
-            return _render_estimate(form, wanted)
-        report = services().reports.start(caller(), wanted["filter"], wanted.get("output"))
+        wanted = _load(form)
+        if "estimate" not in request.form:
+            report = services().reports.start(caller(), wanted["filter"], wanted.get("output"), name=form.name.data)
+            return redirect(link_to("report", source=source(report)))
+        values = _form_values(form) | _preview(wanted)
     except FORM_ERRORS as error:
-        return _render_form(form, general=form.attach(error)), status_of(error)
-    return redirect(link_to("report", source=source(report)))
+        values = _form_values(form) | {"general": form.attach(error)}
+        return render_template("admin/reports/new_report.html", **values), status_of(error)
+    return render_template("admin/reports/new_report.html", **values)
 
 
 def choices() -> Values:
@@ -123,16 +137,44 @@ def choices() -> Values:
     }
 
 
-def _render_form(form: ReportForm, **values: object) -> str:
-    defaults: Values = {"general": [], "about": None, "preview": None}
-    return render_template("admin/reports/new_report.html", form=form, **(choices() | defaults | values))
+def _load(form: ReportForm) -> dict[str, Any]:
+    return ReportRequestSchema().load_body(orjson.dumps(form.to_request()))
 
 
-def _render_estimate(form: ReportForm, wanted: Mapping[str, Any]) -> str:
-    """Return the form with the approximate number of rows of a valid request, and further details about its report."""
+def _form_values(form: ReportForm) -> Values:
+    empty: Values = {"general": [], "about": None, "preview": None, "unready": []}
+    return choices() | empty | {"form": form, "suggested_name": _suggest_name(form), "max_name": MAX_CODE}
+
+
+def _preview_values(form: ReportForm) -> Values:
+    """Return what is known about the file of a form that may be incomplete, and why not more is."""
+    try:
+        return _preview(_load(form))
+    except (InputInvalid, Forbidden) as error:
+        unready = form.attach(error)
+        unready += [message for field in form for message in field.errors]
+    if not (form.customer.data and form.product.data):  # there is nothing wrong yet
+        return {}
+    try:  # the number of rows depends on the filter alone
+        filter = ReportRequestSchema().load_body(orjson.dumps({"filter": form.to_request()["filter"]}))["filter"]
+    except InputInvalid:
+        return {"unready": unready}
+    return {"unready": unready, "about": _estimate(filter)}
+
+
+def _preview(wanted: Mapping[str, Any]) -> Values:
+    """Return the approximate number of rows of a valid request, and details about its file."""
     preview = services().reports.preview(caller(), wanted["filter"], wanted.get("output"))
-    return _render_form(form, about=_estimate(wanted), preview=preview)
+    return {"about": _estimate(wanted["filter"]), "preview": preview}
 
 
-def _estimate(wanted: Mapping[str, Any]) -> int:
-    return services().volume.estimate(caller(), EventFilter(**wanted["filter"]))
+def _suggest_name(form: ReportForm) -> str:
+    """Return the name of the report if none is given, or nothing while the form is incomplete."""
+    start, end = (field.data if field else None for field in (form.start, form.end))
+    if not (form.customer.data and form.product.data) or isinstance(start, str) or isinstance(end, str):
+        return ""
+    return suggest_name(form.customer.data, form.product.data, period(start, end))
+
+
+def _estimate(filter: Mapping[str, Any]) -> int:
+    return services().volume.estimate(caller(), EventFilter(**filter))

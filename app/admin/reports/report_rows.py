@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
+from app.admin.template_filters import period
+from app.admin.zones import zone_name
 from app.schemas.progress import eta_ms, percent
 from app.schemas.reports import source
 from app.services.rows import Report
@@ -22,6 +24,7 @@ class State:
 
 QUEUED = State("Queued", "hourglass", "quiet")
 RUNNING = State("Running", "arrow-repeat", "accent")
+SILENT = State("No heartbeat", "question-circle", "warning")
 PAUSED = State("Paused", "pause-circle", "quiet")
 CANCELLED = State("Cancelled", "slash-circle", "quiet")
 EXPIRED = State("Expired", "archive", "hollow")
@@ -42,6 +45,7 @@ class ReportRow:
         percent: 0 to 100, or None while it is unknown.
         eta: in milliseconds, or None while it is unknown.
         place: 1 for the report that the next free worker claims, or None if the report does not wait.
+        silence: milliseconds since the worker was heard, or None if it is heard.
     """
 
     report: Report
@@ -50,6 +54,19 @@ class ReportRow:
     percent: int | None
     eta: int | None
     place: int | None
+    silence: int | None
+
+    @property
+    def title(self) -> str:
+        """Return the report's name, or the suggested one."""
+        return self.report.name or suggest_name(self.report.customer, self.report.product, self.period)
+
+    @property
+    def period(self) -> str:
+        """Return in words which period the report covers."""
+        if self.report.snapshot_min_id is not None:
+            return "Since the previous report"
+        return period(self.report.start, self.report.end)
 
     @property
     def moves(self) -> bool:
@@ -67,9 +84,15 @@ class ReportRow:
         return self.state.word == "Complete"
 
 
+def suggest_name(customer: str, product: str, period: str) -> str:
+    """Return what a report without a name of its own is called: BARCHART · PORTFOLIO · 1–30 Nov 2026."""
+    return f"{customer} · {product} · {period.removesuffix(f' {zone_name()}')}"
+
+
 def report_row(report: Report) -> ReportRow:
-    place = services().reports.place_in_queue(report)
-    return ReportRow(report, source(report), _state(report, place), percent(report), eta_ms(report), place)
+    place, silence = services().reports.place_in_queue(report), services().reports.silence_ms(report)
+    state = SILENT if silence else _state(report, place)
+    return ReportRow(report, source(report), state, percent(report), eta_ms(report), place, silence)
 
 
 def _state(report: Report, place: int | None) -> State:

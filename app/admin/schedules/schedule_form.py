@@ -17,6 +17,7 @@ from app.admin.pages import Values, action, link_to, page, redirect_with
 from app.admin.reports.new_report import TAB, ReportForm, choices
 from app.admin.schedules.schedules import PATH, find_schedule
 from app.auth import caller
+from app.schemas.reports import DEFAULT_DELIMITER
 from app.schemas.schedules import HOURS
 from app.services.rows import Schedule
 from app.services.schedules.service import Saved
@@ -67,7 +68,8 @@ def add_schedule() -> ResponseReturnValue:
 def edit_schedule(key: int) -> str:
     found = find_schedule(key)
     columns = ("name", "customer", "product", "recurrence", "mode")
-    filled: Values = {name: getattr(found, name) for name in columns} | (found.output or {})
+    filled: Values = {"delimiter": DEFAULT_DELIMITER, "header": False}  # what the form has by default differs
+    filled |= {name: getattr(found, name) for name in columns} | (found.output or {})
     filled |= {"hour": str(found.hour), "types": "\n".join(found.types or ())}
     filled |= {"webhooks": [one.id for one in services().schedules.webhooks(found)]}
     names = [one.name for one in services().schedules.recipients(found) if one.removed_at is None]

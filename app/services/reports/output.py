@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import structlog
 
 from app.config import Settings
+from app.event_columns import COLUMNS as EVENT_COLUMNS
 from app.exceptions import Forbidden, StorageFailed
 from app.exports import csv, jsonl, parquet
 from app.exports.file import Block, Compressor, compressor
-from app.exports.layout import POSITIONAL, Layout
+from app.exports.layout import COLUMNS, POSITIONAL, Layout, cells, items
 from app.schemas.reports import DEFAULT_DELIMITER, UNCOMPRESSED, day
 from app.storage import Storage, is_in_storage, open_bucket
 from app.store.events import select
@@ -33,6 +35,9 @@ FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\
 MAX_NAME_BYTES = 180  # of a product code, because a file name may have 255
 
 log = structlog.get_logger(__name__)
+
+
+Sample = tuple[list[str], list[Sequence[object]]]  # the columns and rows of a short file
 
 
 class Format:
@@ -63,6 +68,10 @@ class Format:
         """Return the layout of the file. A format without columns contains events in full."""
         return layout if self.has_layout else Layout(POSITIONAL)
 
+    def accepted_layout(self, layout: Layout) -> Layout:
+        """Return the layout of a new report, for the layout that the catalog gives."""
+        return layout
+
     @property
     def shows_parts(self) -> bool:
         """Return whether the file's bytes depend on where parts begin and end."""
@@ -78,6 +87,10 @@ class Format:
 
     def columns(self, layout: Layout, width: int | None) -> list[str]:
         """Return the column names of a file. If the width is unknown (None), they end with the first item."""
+        raise NotImplementedError
+
+    def sample(self, rows: Sequence[Sequence[Any]], layout: Layout) -> Sample:
+        """Return the columns and values of a file with only these rows."""
         raise NotImplementedError
 
     def head(self, layout: Layout, width: int) -> bytes:
@@ -106,6 +119,17 @@ class Csv(Format):
     def columns(self, layout: Layout, width: int | None) -> list[str]:
         return [*layout.header(1), "…"] if width is None and layout.kind == POSITIONAL else layout.header(width or 0)
 
+    def sample(self, rows: Sequence[Sequence[Any]], layout: Layout) -> Sample:
+        events = [dict(zip(EVENT_COLUMNS, row, strict=True)) for row in rows]
+        contexts = [items(event["context"]) for event in events]
+        width = max(map(len, contexts), default=0)
+        fill, write = cells(layout, width), csv.cell_escaper(safe=self._safe)
+        values: list[Sequence[object]] = [
+            [event["timestamp"], *map(write, [event["type"], *fill(event["type"], context)])]
+            for event, context in zip(events, contexts, strict=True)
+        ]
+        return [name or "" for name in map(write, layout.header(width))], values
+
     def head(self, layout: Layout, width: int) -> bytes:
         if not self._output.get("header"):
             return b""
@@ -127,6 +151,12 @@ class JsonLines(Format):
     def columns(self, layout: Layout, width: int | None) -> list[str]:
         return list(jsonl.Line.__struct_fields__)
 
+    def sample(self, rows: Sequence[Sequence[Any]], layout: Layout) -> Sample:
+        return self.columns(layout, None), [
+            [items(value) if name == "context" else value for name, value in zip(EVENT_COLUMNS, row, strict=True)]
+            for row in rows
+        ]
+
     def blocks(self, rows: select.Selection, layout: Layout, width: int) -> Generator[Block]:
         return jsonl.blocks(select.full_rows(rows))
 
@@ -138,6 +168,10 @@ class Parquet(Format):
     is_joined = True
     part_divisor = 4
 
+    def accepted_layout(self, layout: Layout) -> Layout:
+        """Add the whole context to columns, unless the catalog drops items without one."""
+        return replace(layout, has_context=layout.kind == COLUMNS and layout.keeps_extras)
+
     def is_installed(self) -> bool:
         return parquet.is_installed()
 
@@ -146,6 +180,9 @@ class Parquet(Format):
 
     def columns(self, layout: Layout, width: int | None) -> list[str]:
         return parquet.names(layout)
+
+    def sample(self, rows: Sequence[Sequence[Any]], layout: Layout) -> Sample:
+        return parquet.names(layout), parquet.sample_rows(rows, layout)
 
     def blocks(self, rows: select.Selection, layout: Layout, width: int) -> Generator[Block]:
         return parquet.blocks(select.full_rows(rows), layout)
@@ -181,14 +218,18 @@ def selection(report: Report) -> select.Selection:
 
 
 def file_name(report: Report) -> str:
-    """Return a download name such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`.
+    """Return a download name such as `PORTFOLIO_2026-11-01_2026-11-30.csv.gz`, always with product and period.
 
+    A period without an end ends on the day on which the report was started, because its events are of until then. One
+    without a start is marked `until`, or `new` if the events are those accepted since the previous report.
     Forbidden characters are replaced. The name never looks like an option to a shell, and the file is not hidden.
     """
     plain = FORBIDDEN.sub("-", report.product).encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip()
     named = plain if plain and plain[0] not in "-." else f"_{plain}"
-    days = [day(time) for time in (report.start, report.end) if time is not None]
-    return "_".join([named, *days]) + format_of(report.output).extension
+    first = "until" if report.snapshot_min_id is None else "new"
+    first = first if report.start is None else day(report.start)
+    last = day(report.started_at if report.end is None else report.end)
+    return "_".join([named, first, last]) + format_of(report.output).extension
 
 
 class Destinations:

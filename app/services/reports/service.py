@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import structlog
 
 from app.config import Settings
+from app.event_columns import COLUMNS as EVENT_COLUMNS
 from app.exceptions import (
     FieldError,
     Forbidden,
@@ -27,8 +28,9 @@ from app.exceptions import (
     ReportRunning,
     ReportUnknown,
 )
-from app.exports.layout import Layout
+from app.exports.layout import EXTRA, Layout
 from app.redis.queue import ReportQueue
+from app.schemas.fields import CONTROL, MAX_CODE
 from app.schemas.reports import source
 from app.services.catalog.lookup import Catalog
 from app.services.people import audit
@@ -38,11 +40,12 @@ from app.services.reports import fair_queue
 from app.services.reports.cleanup import Cleanup
 from app.services.reports.output import Destinations, file_name, format_of
 from app.storage.links import Links
-from app.store.database import transaction
-from app.store.events import hourly_counts, select
+from app.store.database import read, transaction
+from app.store.events import hourly_counts, pages, select
+from app.store.events.filters import EventFilter
 from app.store.models import Report, ReportAttempt
 from app.store.reports import reports as store
-from app.store.reports.reports import Outcome
+from app.store.reports.reports import Outcome, ReportFilter
 from app.support.clock import now
 
 SOURCE = re.compile(r"JOB-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -52,7 +55,10 @@ NO_PARQUET = (
 
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
-MAX_PREVIEWED_ROWS = 200_000  # events that a preview reads
+HEARD_MS = 2_500  # five heartbeats; a page says within five seconds that a worker was killed
+MAX_PREVIEWED_ROWS = 200_000  # events that a preview counts
+SAMPLE_ROWS = 5
+BEFORE_ALL = (0, -1)  # a position before that of any event
 LINK_SECONDS = 60  # validity of the storage's own link, which our longer-lived link creates on each use
 
 log = structlog.get_logger(__name__)
@@ -72,11 +78,17 @@ class Preview:
 
     Attributes:
         columns: column names. Those of a positional layout are only partly known in advance.
+        rows: the first rows of the file.
+        missing: columns of an event that the file has not.
+        has_extra: whether a column has the items without their own.
         is_whole: whether the file includes the whole context of each event.
         losing: number of rows that would lose items, if it can be counted quickly.
     """
 
     columns: list[str]
+    rows: list[Sequence[object]]
+    missing: list[str]
+    has_extra: bool
     is_whole: bool
     losing: int | None
 
@@ -119,6 +131,7 @@ class Reports:
         filter: Mapping[str, Any],
         output: Mapping[str, Any] | None,
         *,
+        name: str | None = None,
         after: int | None = None,
         origin: int | None = None,
     ) -> Report:
@@ -126,18 +139,21 @@ class Reports:
 
         Args:
             filter, output: the result of `ReportRequestSchema`. An output of None means that none was sent.
+            name: what people call the report; without one, they see its filter.
             after: the id of the last event of an earlier report. This report has only events after it.
             origin: the recurring report that starts this report.
 
         Raises:
             Forbidden: the caller may not see the customer, or the bucket is not allowed.
-            InputInvalid: a code is not known, the product has no columns, or the format cannot be written here.
+            InputInvalid: a code is not known, the product has no columns, the format cannot be written here, or the
+                name is invalid.
             RateLimited: see `check_room`.
         """
         if origin is None:
             self.check_room(who.id)
+        name = check_name(name)
         layout = self._check_request(who, filter, output)
-        names = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
+        selected = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
         with transaction():
             cut = select.acceptance_cut()
             estimated_rows = hourly_counts.estimate(*_period(filter))
@@ -146,13 +162,14 @@ class Reports:
                 account=who.id,
                 account_name=who.name,
                 schedule=origin,
+                name=name,
                 layout=layout.to_json(),
                 output=output,
                 snapshot_min_id=after,
                 snapshot_max_id=cut,
                 estimated_rows=max(0, min(cut - (after or 0), estimated_rows)),
                 started_at=store.now(),
-                **names,
+                **selected,
             )
             self._note(who, "report started", report)
         self.queue.enqueue(report.job)
@@ -174,7 +191,12 @@ class Reports:
         is_whole, losing = format.effective_layout(layout).keeps_extras, None
         if not is_whole and hourly_counts.estimate(*period) <= MAX_PREVIEWED_ROWS:
             losing = select.measure(select.Selection(*period), layout).extra_rows
-        return Preview(format.columns(layout, None), is_whole, losing)
+        first = EventFilter(*period, before=BEFORE_ALL)
+        rows = read(lambda: pages.page(first, SAMPLE_ROWS))[::-1]
+        columns, values = format.sample([row[:-1] for row in rows], layout)  # without its id
+        columns += ["…"] if format.columns(layout, None)[-1] == "…" else []
+        missing = [name for name in EVENT_COLUMNS if name not in (*format.columns(layout, None), "context")]
+        return Preview(columns, values, missing, EXTRA in format.effective_layout(layout).columns, is_whole, losing)
 
     def columns(self, report: Report) -> list[str]:
         """Return the column names of a report's file."""
@@ -207,11 +229,29 @@ class Reports:
         return Page(found[:limit], more)
 
     def visible(
-        self, who: Principal, limit: int, *, status: str | None = None, state: str | None = None
+        self,
+        who: Principal,
+        limit: int,
+        *,
+        status: str | None = None,
+        state: str | None = None,
+        sought: ReportFilter | None = None,
+        before: int | None = None,
     ) -> list[Report]:
-        """Return the newest reports that the caller may see, optionally in a state of `store.reports.STATES`."""
-        account = None if who.sees_all_reports else who.id
-        return store.newest(limit, account=account, customers=who.customers, status=status, state=state)
+        """Return the newest reports that the caller may see.
+
+        Args:
+            state: only reports in this state of `store.reports.STATES`.
+            before: only reports with a lower id, for the next page.
+        """
+        account, customers = None if who.sees_all_reports else who.id, who.customers
+        return store.newest(
+            limit, account=account, customers=customers, status=status, state=state, sought=sought, before=before
+        )
+
+    def users(self, who: Principal, limit: int) -> list[str]:
+        """Return the names of the users whose reports the caller may see, or none if those are the caller's only."""
+        return store.users(who.customers, limit) if who.sees_all_reports else []
 
     def at_work(self, who: Principal) -> int:
         """Return how many of the reports that the caller may see are waiting or running."""
@@ -221,12 +261,26 @@ class Reports:
         """Return the attempts at a report, oldest first."""
         return store.attempts(report.job)
 
+    def silence_ms(self, report: Report) -> int | None:
+        """Return for how long the worker of a running report has been silent, or None if it is heard or has none."""
+        if report.status != store.RUNNING or report.token is None or report.heartbeat_at is None:
+            return None
+        silence = store.now() - report.heartbeat_at
+        return silence if silence > HEARD_MS else None
+
     def place_in_queue(self, report: Report) -> int | None:
         """Return a report's position in the queue, starting at 1, or None if it is not waiting."""
         if report.status != store.RUNNING or report.token is not None:
             return None
         waiting = [queued.id for queued in fair_queue.queue()]
         return waiting.index(report.id) + 1 if report.id in waiting else None
+
+    def rename(self, who: Principal, report: Report, name: str | None) -> None:
+        """Give a report another name, or none. Raise InputInvalid if the name is invalid."""
+        name = check_name(name)
+        with transaction():
+            store.rename(report.job, name)
+            self._note(who, "report renamed", report, {"name": name or "", "before": report.name or ""})
 
     def cancel(self, who: Principal, report: Report) -> bool:
         """Cancel a report, whose worker stops within two seconds. Return False if it has already ended."""
@@ -304,8 +358,9 @@ class Reports:
         """Record a download of the file by a signed-in user, or by the holder of a link (None) at an address."""
         self._note(who or nobody(address), "report downloaded", report)
 
-    def _note(self, who: Principal, action: str, report: Report) -> None:
-        audit.note(who, action, f"report {source(report)}", {"product": report.product}, customer=report.customer)
+    def _note(self, who: Principal, action: str, report: Report, details: Mapping[str, object] | None = None) -> None:
+        details = {"product": report.product} | dict(details or {})
+        audit.note(who, action, f"report {source(report)}", details, customer=report.customer)
 
     def _check_request(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Layout:
         """Return the layout of a requested report after checking that the caller may start it."""
@@ -317,7 +372,8 @@ class Reports:
         format = format_of(output)
         if not format.is_installed():
             raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
-        return self._catalog.layout(filter["product"], output.get("layout") if format.has_layout else None)
+        layout = self._catalog.layout(filter["product"], output.get("layout") if format.has_layout else None)
+        return format.accepted_layout(layout)
 
     def _existing_file(self, report: Report) -> str:
         """Return the storage's key of a report's file; see `link` for what it raises."""
@@ -328,6 +384,18 @@ class Reports:
         if report.file is None or report.removed or not self.destinations.has(report):
             raise ReportExpired(f"The report's file {_explain_missing(report)}. Start a new report.")
         return report.file
+
+
+def check_name(name: str | None) -> str | None:
+    """Return a report's name without surrounding spaces, or None if it is empty. Raise InputInvalid if invalid."""
+    name = (name or "").strip()
+    if len(name) > MAX_CODE or CONTROL.search(name):
+        found = "has a control character" if CONTROL.search(name) else f"has {len(name)} characters"
+        fault = FieldError(
+            f"name {found}; it must have at most {MAX_CODE} characters, none of them a control character."
+        )
+        raise InputInvalid("The report cannot have this name.", [fault])
+    return name or None
 
 
 def _period(filter: Mapping[str, Any]) -> tuple[str, str, Sequence[str], int | None, int | None]:

@@ -91,7 +91,9 @@ class ScheduleRuns:
             if taken.mode == PERIOD:
                 filter["start"], filter["end"] = recurrence(taken).period(at)
             after = taken.last_snapshot_max_id if taken.mode == SINCE_LAST else None
-            report = self._reports.start(owner(taken), filter, taken.output, origin=taken.id, after=after)
+            report = self._reports.start(
+                owner(taken), filter, taken.output, origin=taken.id, after=after, name=taken.name
+            )
         except Forbidden as error:
             with transaction():
                 _release(taken, ran=True, active=False, next_run_at=None, reason=str(error))

@@ -9,6 +9,7 @@ clocks of web processes, workers and schedulers may differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from peewee import SQL, Case, Select, fn
@@ -42,6 +43,20 @@ class Outcome:
     COMPLETE, LOST, FAILED, TIMEOUT, CANCELLED = "complete", "lost", "failed", "timeout", "cancelled"
 
 
+@dataclass(frozen=True)
+class ReportFilter:
+    """Filter for reports. None means no condition.
+
+    Attributes:
+        text: text that the name, the customer or the product contains, ignoring case.
+        user: name of the user who started them.
+    """
+
+    text: str | None = None
+    user: str | None = None
+    product: str | None = None
+
+
 def clock() -> SQL:
     """Return the SQL expression of the database's time in milliseconds."""
     return SQL(database.clock_ms)
@@ -69,6 +84,7 @@ def newest(
     status: str | None = None,
     schedule: int | None = None,
     state: str | None = None,
+    sought: ReportFilter | None = None,
     before: int | None = None,
 ) -> list[Report]:
     """Return reports, newest first.
@@ -80,13 +96,28 @@ def newest(
         status: only reports with this status.
         schedule: only reports started by this schedule.
         state: only reports in this state of STATES.
+        sought: only reports that match the filter.
         before: only reports with a lower id, for the next page.
     """
     query = equal(Report.select(), (Report.account, account), (Report.status, status), (Report.schedule, schedule))
+    sought = sought or ReportFilter()
+    query = equal(query, (Report.account_name, sought.user), (Report.product, sought.product))
+    if text := sought.text:  # wildcards are taken literally
+        query = query.where(Report.name.contains(text) | Report.customer.contains(text) | Report.product.contains(text))
     query = among(query, Report.customer, customers)
     if state is not None:
         query = query.where(STATES[state])
     return queries.newest(query, Report.id, limit, before)
+
+
+def users(customers: Sequence[str] | None, limit: int) -> list[str]:
+    """Return the names of the users who started reports about some customers, in alphabetical order."""
+    query = among(Report.select(Report.account_name).distinct(), Report.customer, customers)
+    return fetch_column(query.order_by(Report.account_name).limit(limit))
+
+
+def rename(job: str, name: str | None) -> None:
+    execute(Report.update(name=name).where(Report.job == job))
 
 
 def number(status: str, account: int | None, customers: Sequence[str] | None) -> int:

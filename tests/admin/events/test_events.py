@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from app.admin.events import events as module
+from app.services.events import download
 from app.store.database import database
 from app.store.events import hourly_counts, search
+from app.store.models import AuditEntry
 from app.support.clock import now
 from tests.admin.conftest import TOKEN, Visitor
 from tests.support.client import FIRST, event
@@ -226,7 +230,7 @@ class TestExport:
         assert "about 2 events." in page
         assert page.all(title="Estimated from hourly counts, which are a few seconds behind")
         page = boss.read("/admin/events?customer=BARCHART&text=x")
-        assert "about 2 events before the filter of the context. Export ignores it." in page
+        assert "about 2 events before the filter of the context. A report has no such filter" in page
 
     def test_events_that_are_not_counted_yet_can_be_exported(self, boss, admin):
         admin.send(event())
@@ -235,6 +239,70 @@ class TestExport:
 
     def test_an_empty_list_has_no_export(self, boss):
         assert "Export these" not in boss.read("/admin/events")
+
+
+class TestDownload:
+    """The CSV of what is shown."""
+
+    @staticmethod
+    def read(visitor: Visitor, path: str) -> list[list[str]]:
+        """Return the cells of the file that the page links to."""
+        answer = visitor.get(visitor.read(path).link("Download what is shown"))
+        assert answer.status_code == 200
+        return list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
+
+    def test_the_file_has_what_the_page_shows_with_its_text_filter(self, boss, four_events):
+        for query in ("", "customer=BARCHART", "types=A&types=C", "text=user-1"):
+            shown = types_on(boss.read(f"/admin/events?{query}"))
+            assert [row[3] for row in self.read(boss, f"/admin/events?{query}")[1:]] == shown
+
+    def test_a_spreadsheet_opens_the_file(self, boss, admin):
+        sent = admin.send(event(context=['=1+1,"', None, "Zürich"], version="5"), event(context=[]))[0]
+        answer = boss.get("/admin/events/download?customer=BARCHART")
+        assert answer.headers["Content-Disposition"] == "attachment; filename=events.csv"
+        assert answer.data.startswith(b"\xef\xbb\xbftime (UTC),customer,product,type,version,context,timestamp,")
+        rows = self.read(boss, "/admin/events?customer=BARCHART")
+        row = dict(zip(rows[0], rows[2], strict=True))
+        assert (row["time (UTC)"], row["timestamp"]) == ("2026-10-26 07:33:20.000", str(FIRST))
+        assert (row["version"], row["sequence"], row["batch"]) == ("5", "1", sent["batch"])
+        assert json.loads(row["context"]) == ['=1+1,"', None, "Zürich"]
+
+    def test_a_product_s_columns_are_named_and_formulas_are_escaped(self, boss, admin, sample_catalog):
+        admin.send(event(type="PORTFOLIO-VIEW-CHANGED", context=["=1+1", None, "", "more"]))
+        names, cells = self.read(boss, "/admin/events?product=PORTFOLIO")
+        row = dict(zip(names, cells, strict=True))
+        assert (row["userId"], row["viewName"], row["extra"]) == ("'=1+1", "", '["","more"]')
+
+    def test_the_latest_rows_are_kept_and_the_page_and_the_file_s_name_say_so(self, boss, four_events, monkeypatch):
+        monkeypatch.setattr(download, "MAX_ROWS", 2)
+        monkeypatch.setattr(download, "ROWS_AT_ONCE", 1)
+        monkeypatch.setattr(module, "MAX_ROWS", 2)
+        assert "The latest 2 as CSV. Export these for all." in boss.read("/admin/events")
+        assert [row[3] for row in self.read(boss, "/admin/events")[1:]] == ["D", "C"]
+        name = boss.get("/admin/events/download").headers["Content-Disposition"]
+        assert name == "attachment; filename=events_latest-2.csv"
+        entry = AuditEntry.select().order_by(AuditEntry.id.desc()).first()
+        assert (entry.action, entry.details) == ("events downloaded", {"rows": 2, "cut": True})
+
+    def test_a_text_is_searched_up_to_a_limit_and_the_file_s_name_says_so(self, boss, four_events, monkeypatch):
+        monkeypatch.setattr(search, "LOOK", 1)
+        answer = boss.get("/admin/events/download?text=user-1")
+        assert answer.headers["Content-Disposition"] == "attachment; filename=events.csv"
+        assert answer.data.count(b"\n") == 3
+        monkeypatch.setattr(download, "MAX_SEARCHED", 2)
+        answer = boss.get("/admin/events/download?text=user-1")
+        assert answer.headers["Content-Disposition"] == "attachment; filename=events_latest-1.csv"
+
+    def test_an_analyst_downloads_events_of_own_customers_only(self, anna, four_events):
+        assert {row[1] for row in self.read(anna, "/admin/events")[1:]} == {"BARCHART"}
+        assert anna.get("/admin/events/download?customer=OTHER").status_code == 403
+
+    def test_few_files_are_downloaded_at_once(self, boss, four_events):
+        opened = [boss.get("/admin/events/download", buffered=False) for _ in range(download.MAX_AT_ONCE)]
+        assert boss.get("/admin/events/download").status_code == 429
+        for answer in opened:
+            answer.close()
+        assert boss.get("/admin/events/download").status_code == 200
 
 
 class TestEventPage:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from urllib.parse import parse_qs
 
 import pytest
 
+from app.admin.reports.new_report import OUTPUT
+from app.services.people.principal import SYSTEM
 from app.store.events import hourly_counts
 from tests.support.client import FIRST, event
 from tests.support.page import Element, read
 
+REQUEST = {"customer": "BARCHART", "product": "PORTFOLIO"}
 FILLED = {"customer": "BARCHART", "product": "PORTFOLIO", "types": "", "start": "", "end": "", "delimiter": "|"}
 
 
@@ -20,7 +26,13 @@ def known_codes(admin):
 
 def announced_columns(page: Element) -> list[str]:
     """Return the columns that the form announces for the file."""
-    return [name.text for name in page.first(role="status").all("bdi", class_="listed")]
+    return [name.text for name in page.first(class_="sample").all("th")]
+
+
+def sample_rows(page: Element) -> list[list[str]]:
+    """Return the rows of the preview."""
+    rows = [row.cells() for row in page.first(class_="sample").all("tr")]
+    return [cells for cells in rows if cells]
 
 
 def start(visitor, **changes: str):
@@ -118,6 +130,87 @@ def test_an_analyst_cannot_request_another_customer_s_data(anna):
     answer = start(anna, customer="OTHER")
     assert answer.status_code == 403
     assert read(answer).wrong("customer") == "You may not see data of the customer OTHER."
+
+
+def test_the_form_makes_a_file_that_spreadsheets_open(boss, services):
+    page = boss.read("/admin/reports/new")
+    names = ("customer", "product", "types", "format", "layout", "delimiter", "header", "spreadsheetSafe")
+    given = {name: page.value(name) for name in names}
+    report = start_report(
+        boss, services, **{name: value for name, value in given.items() if value is not None} | REQUEST
+    )
+    assert report.output == {"delimiter": ",", "header": True}
+    fields = [one["name"] for one in page if one.tag in ("input", "select") and one["name"] in OUTPUT]
+    assert fields[0] == "format"
+
+
+def test_only_the_options_of_the_format_are_sent(boss, services):
+    options = {"layout": "positional", "delimiter": ";", "header": "y", "spreadsheetSafe": "y", "compression": "gzip"}
+    for format, expected in (("jsonl", {"compression": "gzip"}), ("parquet", {"layout": "positional"})):
+        assert start_report(boss, services, format=format, **options).output == {"format": format} | expected
+
+
+def test_a_link_to_the_form_keeps_what_it_does_not_name(boss):
+    page = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+    assert [page.value(name) for name in ("delimiter", "header")] == [",", "y"]
+    page = boss.read("/admin/reports/new?customer=BARCHART&product=PORTFOLIO&header=")
+    assert page.value("header") is None
+
+
+class TestPreview:
+    """The first rows, as the file will have them."""
+
+    @pytest.fixture(autouse=True)
+    def several_events(self, admin, services):
+        columns = {"code": "LIVE", "columns": ["viewName", "userId"]}
+        kind = {"code": "VIEWED", "product": "LIVE", "context": ["userId", "viewName"]}
+        services.catalog.put(json.dumps({"products": [columns], "types": [kind]}).encode())
+        made = [
+            event(product="LIVE", type="VIEWED", timestamp=FIRST + 7 - n, context=[f"=u{n}", None]) for n in range(7)
+        ]
+        admin.send(*made, event(product="LIVE", type="SAID", timestamp=FIRST, context=["a,b", "x"], version="2"))
+
+    @pytest.mark.parametrize("query", ["", "&layout=positional", "&spreadsheetSafe=y", "&types=SAID", "&delimiter=%3B"])
+    def test_it_has_the_first_five_rows_of_the_csv(self, boss, services, query):
+        page = boss.read(f"/admin/reports/new/part?customer=BARCHART&product=LIVE{query}")
+        given = {name: values[0] for name, values in parse_qs(query).items()}
+        report = start_report(boss, services, **REQUEST | {"product": "LIVE", "header": "y", "delimiter": ","} | given)
+        services.runner.run(report.job)
+        file = services.reports.open(services.reports.get(SYSTEM, f"JOB-{report.job}")).read().decode()
+        names, *rows = csv.reader(io.StringIO(file), delimiter=given.get("delimiter", ","))
+        assert [name for name in announced_columns(page) if name != "…"] == names
+        assert sample_rows(page) == rows[:5]
+
+    def test_it_has_the_first_rows_of_json_lines(self, boss):
+        page = boss.read("/admin/reports/new/part?customer=BARCHART&product=LIVE&format=jsonl")
+        first = dict(zip(announced_columns(page), sample_rows(page)[0], strict=True))
+        assert list(first)[:6] == ["customer", "product", "type", "version", "timestamp", "context"]
+        assert (first["version"], first["timestamp"], first["context"]) == ("2", str(FIRST), '["a,b","x"]')
+
+    def test_it_has_the_first_rows_of_parquet(self, boss):
+        page = boss.read("/admin/reports/new/part?customer=BARCHART&product=LIVE&format=parquet")
+        first = dict(zip(announced_columns(page), sample_rows(page)[0], strict=True))
+        assert list(first)[:5] == ["timestamp", "type", "viewName", "userId", "customer"]
+        assert (first["version"], first["extra"], first["context"]) == ("2", '["a,b","x"]', '["a,b","x"]')
+
+    def test_what_is_left_out_and_what_goes_to_extra_is_said_before(self, boss):
+        page = boss.read("/admin/reports/new/part?customer=BARCHART&product=LIVE")
+        assert "Not in a CSV: customer, product, version, sequence, batch, received." in page
+        assert "Context items without a column of their own go to the column extra, as a JSON array." in page
+        page = boss.read("/admin/reports/new/part?customer=BARCHART&product=LIVE&format=parquet&layout=positional")
+        assert "Not in a CSV" not in page
+        assert "go to the column extra" not in page
+
+    def test_it_says_what_is_wrong_and_waits_for_customer_and_product(self, boss):
+        assert "once customer and product are chosen" in boss.read("/admin/reports/new/part?customer=BARCHART")
+        page = boss.read("/admin/reports/new/part?customer=BARCHART&product=LIVE&delimiter=%7C%7C")
+        assert 'Delimiter is "||"; it must be one character' in page
+        assert not page.all(class_="sample")
+
+    def test_an_analyst_sees_no_rows_of_others(self, anna, admin):
+        page = anna.read("/admin/reports/new/part?customer=OTHER&product=PORTFOLIO")
+        assert "You may not see data of the customer OTHER." in page
+        assert not page.all(class_="sample")
 
 
 class TestEstimate:

@@ -8,10 +8,14 @@ import pytest
 
 from app.admin import template_filters
 from app.admin.reports import report_rows
+from app.admin.reports import reports as pages
 from app.store.models import Report
 from app.store.reports import reports as report_store
 from tests.support.client import event
 from tests.support.page import read
+
+NOVEMBER = {"start": 1_793_491_200_000, "end": 1_796_083_199_999}
+REQUEST = {"customer": "BARCHART", "product": "PORTFOLIO"}
 
 
 @pytest.fixture
@@ -98,16 +102,54 @@ def test_a_similar_report_starts_with_the_same_output(boss, admin):
     assert [form.value(name) for name in names] == ["tab", "positional", "y", "y"]
 
 
-def test_the_first_attempt_is_shown(boss, complete):
-    assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}")
+def test_a_similar_report_has_no_header_if_the_report_has_none(boss, admin):
+    admin.send(event())
+    page = boss.read(f"/admin/reports/{admin.start_report()['source']}")
+    form = boss.read(page.link_to(r"/admin/reports/new\?customer="))
+    assert [form.value(name) for name in ("delimiter", "header")] == ["|", None]
 
 
-def test_the_list_shows_size_hash_and_owner(boss, complete, services):
+def test_a_single_attempt_that_succeeded_has_no_table(boss, complete, services):
+    page = boss.read(f"/admin/reports/{complete['source']}")
+    assert not page.all("table")
+    Report.update(status="FAILED", reason="full").execute()
+    assert "Complete after" in boss.read(f"/admin/reports/{complete['source']}").first("table")
+
+
+def test_a_deleted_report_is_kept_no_longer_and_can_be_started_again(boss, complete):
+    path = f"/admin/reports/{complete['source']}"
+    assert "Kept until" in boss.read(path)
+    boss.send(f"{path}/delete", {})
+    page = boss.read(path)
+    assert "Kept until" not in page
+    form = boss.read(page.first("a", class_="btn-primary")["href"])
+    assert page.first("a", class_="btn-primary").text == "Start it again"
+    names = ("customer", "product", "types", "delimiter", "header")
+    assert [form.value(name) for name in names] == [*REQUEST.values(), "PORTFOLIO-APPLICATION-LOADED", ",", "y"]
+
+
+def test_a_report_whose_worker_was_killed_says_so_within_five_seconds(boss, admin):
+    admin.send(event())
+    job = admin.start_report()
+    heard = report_store.now()
+    Report.update(token="held", worker="killed", heartbeat_at=heard).execute()
+    assert boss.read(f"/admin/reports/{job['source']}").first(class_="state-badge").text == "Running"
+    page = boss.read(f"/admin/reports/{job['source']}")
+    assert page.all(data_moving=True), "it refreshes every 2 seconds"
+    Report.update(heartbeat_at=heard - 3_000).execute()
+    page = boss.read(f"/admin/reports/{job['source']}")
+    assert page.first(class_="state-badge").text == "No heartbeat"
+    assert "Its worker was last heard 3 s ago." in page
+    assert "Another attempt continues at most 20 seconds after it was last heard." in page
+    assert boss.read("/admin/reports").row(job["source"]).first(class_="state-badge").text == "No heartbeat"
+
+
+def test_the_list_shows_size_and_owner(boss, complete, services):
     row = services.reports.get(services.accounts.everyone()[0], complete["source"])
     page = boss.read("/admin/reports")
     assert page.all(title=f"{row.bytes} bytes")
-    assert page.first(title=f"SHA-256 {row.sha256}").text == f"SHA {row.sha256[:8]}"
     assert "by admin" in page
+    assert not page.all("progress"), "a bar at 100 % says no more than the badge"
     assert "attempt 1" not in page, "the first goes without saying"
 
 
@@ -121,6 +163,81 @@ def test_the_list_is_sorted_with_the_latest_first(boss, complete, admin):
     page = boss.read("/admin/reports")
     assert page.row_keys("JOB-") == [report["source"].removeprefix("JOB-") for report in (later, complete)]
     assert "1 running or queued." in page
+
+
+def test_every_list_tells_reports_apart_by_name_types_and_period(boss, admin):
+    admin.send(event(type="A"), event(type="B"))
+    plain, narrow = admin.start_report(), admin.start_report(types=["A", "B"], **NOVEMBER)
+    path = f"/admin/reports/{narrow['source']}"
+    boss.send(f"{path}/name", {"name": " Monthly "}, form=path)
+    for path in ("/admin/", "/admin/reports"):
+        page = boss.read(path)
+        assert page.row(plain["source"]).first(class_="name").text == "PORTFOLIO BARCHART All time, all types"
+        shown = page.row(narrow["source"]).first(class_="name").text
+        assert shown == "Monthly PORTFOLIO, BARCHART 1–30 Nov 2026 UTC, A, B"
+
+
+def test_a_report_is_called_by_its_filter_until_it_is_renamed(boss, admin):
+    admin.send(event())
+    path = f"/admin/reports/{admin.start_report(**NOVEMBER)['source']}"
+    assert boss.read(path).first("h1").text == "BARCHART · PORTFOLIO · 1–30 Nov 2026"
+    assert boss.send(f"{path}/name", {"name": "Invoices"}, form=path).status_code == 302
+    assert boss.read(path).first("h1").text == "Invoices"
+    boss.send(f"{path}/name", {"name": "x" * 129}, form=path)
+    page = boss.read(path)
+    assert page.first("h1").text == "Invoices"
+    assert "name has 129 characters; it must have at most 128 characters" in page
+    assert "Report renamed" in boss.read("/admin/audit")
+
+
+def test_a_name_is_no_key_of_a_job(boss, admin, complete):
+    path = f"/admin/reports/{complete['source']}"
+    boss.send(f"{path}/name", {"name": "Invoices"}, form=path)
+    assert list(admin.availability(complete["source"])) == ["job", "source", "status", "filter", "timing", "output"]
+
+
+@pytest.fixture
+def several_reports(admin, anna, services) -> dict[str, str]:
+    """Start a named report, one of another user, and one of another customer; return their sources."""
+    admin.send(event(), event(customer="OTHER", product="ALERT"))
+    named = services.reports.start(services.accounts.named("admin"), REQUEST, None, name="50%_off")
+    of_anna = services.reports.start(services.accounts.named("anna"), REQUEST, None)
+    other = admin.start_report(customer="OTHER", product="ALERT")["source"]
+    return {f"JOB-{named.job}": "named", f"JOB-{of_anna.job}": "anna", other: "other"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["other", "anna", "named"]),
+        ("text=%25_OFF", ["named"]),
+        ("text=othe", ["other"]),
+        ("text=alert", ["other"]),
+        ("text=50_", []),
+        ("product=PORTFOLIO", ["anna", "named"]),
+        ("user=anna", ["anna"]),
+        ("user=admin&product=PORTFOLIO&state=running", ["named"]),
+        ("user=admin&state=complete", []),
+    ],
+)
+def test_the_list_is_filtered_by_text_user_and_product(boss, several_reports, query, expected):
+    page = boss.read(f"/admin/reports?{query}")
+    assert [several_reports[f"JOB-{key}"] for key in page.row_keys("JOB-")] == expected
+
+
+def test_an_analyst_filters_own_reports_only(anna, several_reports):
+    page = anna.read("/admin/reports?user=admin")
+    assert page.row_keys("JOB-") == []
+    assert not page.all("input", name="user")
+
+
+def test_the_list_leads_to_all_reports_page_by_page(boss, admin, monkeypatch):
+    monkeypatch.setattr(pages, "PAGE_SIZE", 2)
+    admin.send(event())
+    sources = [admin.start_report()["source"] for _ in range(5)]
+    shown = list(boss.pages("/admin/reports?product=PORTFOLIO", "Older"))
+    assert [f"JOB-{key}" for page in shown for key in page.row_keys("JOB-")] == sources[::-1]
+    assert shown[1].link("Latest") == "/admin/reports?product=PORTFOLIO"
 
 
 def test_an_empty_list_explains_how_to_start_a_report(boss):

@@ -118,12 +118,14 @@ def test_a_recurring_report_is_edited_in_a_form_with_its_values(boss):
         {"delimiter": "|"},
     )
     assert "Renamed is changed." in boss.read(address)
+    page = boss.read(f"{address}/edit")
+    assert [page.value(name) for name in ("delimiter", "header")] == ["|", None], "as it was saved"
     assert boss.send(f"{address}/edit", FILLED | {"hour": ""}).status_code == 400
 
 
 def test_a_file_may_have_any_format_but_no_bucket(boss):
     address = add_schedule(boss, format="jsonl", compression="zstd", bucketName="somebody-s", bucketKey="a")
-    assert get_schedule().output == {"delimiter": "|", "format": "jsonl", "compression": "zstd"}
+    assert get_schedule().output == {"format": "jsonl", "compression": "zstd"}
     assert "JSON Lines, zstd" in boss.read(address)
     assert "Bucket" not in boss.read(NEW)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -46,7 +47,9 @@ class TestWhole:
         answer = nobody.get(link)
         assert (answer.status_code, answer.get_data()) == (200, FILE)
         assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-        assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+        assert re.fullmatch(
+            r"attachment; filename=PORTFOLIO_until_[-0-9]{10}\.csv", answer.headers["Content-Disposition"]
+        )
         assert answer.headers["Content-Length"] == str(len(FILE))
         assert answer.headers["ETag"] == f'"{hashlib.sha256(FILE).hexdigest()}"'
         ended = datetime.fromtimestamp(Report.get(Report.job == job).ended_at // 1000, UTC)
@@ -71,7 +74,8 @@ class TestWhole:
         Report.update(output=output).where(Report.job == job).execute()
         answer = nobody.get(link)
         assert answer.headers["Content-Type"] == kind
-        assert answer.headers["Content-Disposition"] == f"attachment; filename=PORTFOLIO.{ending}"
+        name = rf"attachment; filename=PORTFOLIO_until_[-0-9]{{10}}\.{ending}"
+        assert re.fullmatch(name, answer.headers["Content-Disposition"])
         assert "Content-Encoding" not in answer.headers  # clients must save a compressed file as it is
 
     def test_a_head_request_returns_the_same_headers_without_the_file(self, nobody, link):
@@ -196,7 +200,9 @@ class TestProxy:
         assert (answer.status_code, answer.get_data()) == (200, b"")
         assert answer.headers["X-Accel-Redirect"] == f"/report-files/{file.name}"
         assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-        assert answer.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+        assert re.fullmatch(
+            r"attachment; filename=PORTFOLIO_until_[-0-9]{10}\.csv", answer.headers["Content-Disposition"]
+        )
         assert answer.headers["Cache-Control"] == "private, no-store"
 
     @pytest.mark.settings(sendfile="x-accel", sendfile_prefix="/of/tally/")
@@ -225,7 +231,9 @@ class TestFromS3:
         assert answer.headers["Location"].startswith(f"{s3.endpoint}/{STORAGE}/reports/")
         with urlopen(answer.headers["Location"]) as file:
             assert file.read() == FILE
-            assert file.headers["Content-Disposition"] == 'attachment; filename="PORTFOLIO.csv"'
+            assert re.fullmatch(
+                r'attachment; filename="PORTFOLIO_until_[-0-9]{10}\.csv"', file.headers["Content-Disposition"]
+            )
             assert file.headers["Content-Type"] == "text/csv"
 
     def test_a_range_works_there(self, s3, nobody, link):
@@ -236,7 +244,9 @@ class TestFromS3:
     def test_a_head_request_is_answered_here_because_a_presigned_link_allows_only_get(self, s3, nobody, link):
         head = nobody.request("HEAD", link)
         assert (head.status_code, head.headers["Content-Length"]) == (200, "47")
-        assert head.headers["Content-Disposition"] == "attachment; filename=PORTFOLIO.csv"
+        assert re.fullmatch(
+            r"attachment; filename=PORTFOLIO_until_[-0-9]{10}\.csv", head.headers["Content-Disposition"]
+        )
 
     def test_the_presigned_link_expires_soon_and_the_report_s_link_creates_another(self, s3, nobody, link, monkeypatch):
         monkeypatch.setattr("app.services.reports.service.LINK_SECONDS", -1)

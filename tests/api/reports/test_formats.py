@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from app.store.models import Report
 from tests.support.client import FIRST, event, faults
 
 CONTEXTS = [["user-1", None, ""], [], ['say "so"', "a|b", "two\nlines", "é🐎"], ["=1+1"], [None], ["@x", "y"]]
@@ -84,15 +85,35 @@ class TestParquet:
         _, file = admin.run_report({"format": "parquet", "layout": "columns"})
         table = pq.read_table(io.BytesIO(file))
         rest = ["customer", "product", "version", "sequence", "batch", "received"]
-        assert table.schema.names == ["timestamp", "type", "viewName", "timestamp_2", "Batch_2", *rest, "extra"]
+        filled_names = ["viewName", "timestamp_2", "Batch_2"]
+        assert table.schema.names == ["timestamp", "type", *filled_names, *rest, "extra", "context"]
         rows = table.to_pylist()
-        filled = [[row[name] for name in ("viewName", "timestamp_2", "Batch_2", "extra")] for row in rows]
+        filled = [[row[name] for name in (*filled_names, "extra")] for row in rows]
         assert filled[0] == [None, "user-1", None, '[""]']
         extra = json.dumps(["two\nlines", "é🐎"], ensure_ascii=False, separators=(",", ":"))
         assert filled[2] == ["a|b", 'say "so"', None, extra]
-        assert [(row["version"], row["batch"]) for row in rows] == [
-            (stored.get("version"), stored["batch"]) for stored in sent
+        assert [(row["version"], row["batch"], row["context"]) for row in rows] == [
+            (stored.get("version"), stored["batch"], stored["context"]) for stored in sent
         ]
+
+    def test_the_whole_context_is_left_out_if_the_catalog_drops_items_or_has_taken_its_name(
+        self, admin, services, sent
+    ):
+        product = {"code": "PORTFOLIO", "columns": ["Context", "viewName"]}
+        for last, extra in (("context_2", "column"), ("received", "drop")):
+            services.catalog.put(json.dumps(CATALOG | {"products": [product | {"extra": extra}]}).encode())
+            _, file = admin.run_report({"format": "parquet"})
+            assert pq.read_table(io.BytesIO(file)).schema.names[-1] == last
+
+    def test_a_report_accepted_by_an_older_version_has_the_columns_of_that_version(self, admin, services, sent):
+        services.catalog.put(json.dumps(CATALOG).encode())
+        job = admin.start_report({"format": "parquet"})
+        row = Report.get(Report.job == job["job"])
+        assert row.layout.pop("has_context")
+        row.save()
+        services.runner.run(job["job"])
+        table = pq.read_table(io.BytesIO(admin.download(job["source"])))
+        assert (table.num_rows, table.schema.names[-1]) == (len(sent), "extra")
 
     def test_an_empty_file_is_valid(self, admin, sent):
         job, file = admin.run_report({"format": "parquet"}, start=FIRST + 1_000)
@@ -118,15 +139,15 @@ def test_options_that_a_format_does_not_use_change_nothing(admin, sent):
 @pytest.mark.parametrize(
     ("output", "name", "kind"),
     [
-        ({}, "PORTFOLIO_2026-10-26.csv", "text/csv"),
-        ({"compression": "gzip"}, "PORTFOLIO_2026-10-26.csv.gz", "application/gzip"),
-        ({"format": "jsonl"}, "PORTFOLIO_2026-10-26.jsonl", "application/x-ndjson"),
-        ({"format": "jsonl", "compression": "zstd"}, "PORTFOLIO_2026-10-26.jsonl.zst", "application/zstd"),
-        ({"format": "parquet"}, "PORTFOLIO_2026-10-26.parquet", "application/vnd.apache.parquet"),
+        ({}, "PORTFOLIO_2026-10-26_2026-10-26.csv", "text/csv"),
+        ({"compression": "gzip"}, "PORTFOLIO_2026-10-26_2026-10-26.csv.gz", "application/gzip"),
+        ({"format": "jsonl"}, "PORTFOLIO_2026-10-26_2026-10-26.jsonl", "application/x-ndjson"),
+        ({"format": "jsonl", "compression": "zstd"}, "PORTFOLIO_2026-10-26_2026-10-26.jsonl.zst", "application/zstd"),
+        ({"format": "parquet"}, "PORTFOLIO_2026-10-26_2026-10-26.parquet", "application/vnd.apache.parquet"),
     ],
 )
 def test_name_and_media_type_match_the_format(admin, nobody, sent, output, name, kind):
-    job, _ = admin.run_report(output, start=FIRST)
+    job, _ = admin.run_report(output, start=FIRST, end=FIRST + 10)
     answer = nobody.get(fetch_link(admin, job["source"]))
     assert answer.headers["Content-Disposition"] == f"attachment; filename={name}"
     assert answer.mimetype == kind

@@ -13,7 +13,8 @@ NOVEMBER = {"start": 1_793_491_200_000, "end": 1_796_083_199_999}
 
 
 def file_name(product: str, output: dict | None = None, **period: int) -> str:
-    return formats.file_name(Report(product=product, output=output, **period))
+    started = {"started_at": NOVEMBER["end"] + 1}
+    return formats.file_name(Report(product=product, output=output, **started | period))
 
 
 @pytest.mark.parametrize(
@@ -37,9 +38,11 @@ def test_every_format_allowed_in_a_request_can_be_written():
     assert tuple(FORMATS) == ALLOWED
 
 
-def test_a_name_has_only_the_known_days_of_an_open_range():
-    assert file_name("PORTFOLIO") == "PORTFOLIO.csv"
-    assert file_name("PORTFOLIO", start=NOVEMBER["start"]) == "PORTFOLIO_2026-11-01.csv"
+def test_an_open_range_ends_on_the_day_on_which_the_report_started():
+    assert file_name("PORTFOLIO") == "PORTFOLIO_until_2026-12-01.csv"
+    assert file_name("PORTFOLIO", start=NOVEMBER["start"]) == "PORTFOLIO_2026-11-01_2026-12-01.csv"
+    assert file_name("PORTFOLIO", end=NOVEMBER["end"]) == "PORTFOLIO_until_2026-11-30.csv"
+    assert file_name("PORTFOLIO", snapshot_min_id=7) == "PORTFOLIO_new_2026-12-01.csv"
 
 
 @pytest.mark.parametrize(
@@ -58,5 +61,5 @@ def test_a_name_has_only_the_known_days_of_an_open_range():
     ],
 )
 def test_a_name_has_the_product_without_unsafe_characters(product, name):
-    assert file_name(product) == f"{name}.csv"
+    assert file_name(product) == f"{name}_until_2026-12-01.csv"
     assert len(file_name(product, {"format": "parquet"}, **NOVEMBER).encode()) <= 255

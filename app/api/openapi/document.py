@@ -108,12 +108,11 @@ def _security(declared: Operation, method: str) -> JsonObject:
 
 
 def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObject], errors: set[str]) -> JsonObject:
-    query: list[object] = [name for name in declared.query or () if name in components.PARAMETERS]
-    if of_filter := [name for name in FILTER if name in (declared.query or ())]:
-        item = [name for name in ITEM if name in (declared.query or ())]
-        schema = EventFilterSchema if len(item) == len(ITEM) else FilterSchema
-        only = of_filter + item if schema is EventFilterSchema else of_filter
-        query.insert(0, {"in": "query", "schema": schema(partial=True, only=only)})
+    sent = declared.query or ()
+    schema, fields = (EventFilterSchema, (*FILTER, *ITEM)) if set(ITEM) <= {*sent} else (FilterSchema, FILTER)
+    query: list[object] = [name for name in sent if name in components.PARAMETERS and name not in fields]
+    if of_filter := [name for name in fields if name in sent]:
+        query.insert(0, {"in": "query", "schema": schema(partial=True, only=of_filter)})
     errors |= {"400", "500"}  # every route rejects unknown parameters
     described_operation: JsonObject = {"tags": [declared.tag]}
     described_operation |= {"description": declared.description} if declared.description else {}

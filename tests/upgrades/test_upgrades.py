@@ -145,6 +145,7 @@ def carried_over(upgraded: Upgraded) -> list[str]:
 def test_the_schema_is_that_of_a_new_installation(upgraded, fresh_url):
     upgraded_schema, fresh = read_schema(upgraded.url), read_schema(fresh_url)
     for kind, rows in fresh.items():
+        rows = [row for row in rows if "INDEX event_item " not in str(row)]  # created by a scheduler, at any time
         assert upgraded_schema[kind] == rows, f"{kind}. Before the release of {VERSION}: python -m tests.upgrades.make"
 
 

@@ -300,9 +300,10 @@ class Attempt:
                 self._create(key), Uncompressed(), partial(self._add_parts, written), self._heartbeat.check
             )
         except FileMissing:
-            for part in written:  # the next attempt writes those that are missing or incomplete
-                if part.file is None or self._context.destinations.own.size(part.file) != part.bytes:
-                    store.write_part_again(part)
+            size = self._context.destinations.own.size
+            bad = [part for part in written if part.file is None or size(part.file) != part.bytes]
+            for part in bad or written:  # the next attempt writes them again: all if none is evidently bad
+                store.write_part_again(part)
             raise
 
     def _add_parts(self, written: Sequence[ReportPart], file: ReportFile) -> None:

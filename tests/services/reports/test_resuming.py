@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,25 @@ def test_a_missing_or_damaged_part_is_written_again(
     services.runner.run(job)
     assert written_parts == [*range(len(parts_of[0])), 4]
     assert (row(job).status, content(job)) == ("COMPLETE", content(undamaged))
+
+
+def test_parts_of_a_worker_that_writes_other_columns_are_written_again(
+    services, long_job, begin, row, content, sample_catalog, monkeypatch
+):
+    """A worker of version 1.0 beside a new one writes Parquet without the column of the whole context."""
+    output = {"format": "parquet", "layout": "columns"}
+    services.runner.run(expected := begin(output))
+    blocks, numbers = parquet.blocks, itertools.count()
+
+    def write(rows: object, layout: Layout) -> Iterator[tuple[bytes, int]]:
+        return blocks(rows, replace(layout, has_context=False) if next(numbers) == 4 else layout)
+
+    monkeypatch.setattr(parquet, "blocks", write)
+    services.runner.run(job := begin(output))
+    reason = services.reports.attempts(row(job))[0].reason
+    assert reason.startswith("FileDamaged: A part of the report cannot be read: part 5 has the columns")
+    services.runner.run(job)
+    assert (row(job).status, content(job)) == ("COMPLETE", content(expected))
 
 
 def test_progress_never_decreases_within_an_attempt_and_never_exceeds_the_total(

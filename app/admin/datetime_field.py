@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from wtforms import Field
+from wtforms import Field, Form
 from wtforms.widgets import DateTimeLocalInput
 
 from app.admin.template_filters import moment, stamp
@@ -55,6 +55,11 @@ class EndField(DatetimeField):
     """Date and time field for an end: the minute or second that the user enters is included."""
 
     whole = True
+
+
+def given_times(form: Form) -> dict[str, str]:
+    """Return the fields `start` and `end` of a form as URL arguments, as far as they are set."""
+    return {name: str(form[name].data) for name in ("start", "end") if form[name].data is not None}
 
 
 def to_browser_format(milliseconds: int) -> str:

@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form, StringField
 
 from app.admin.blueprint import services
-from app.admin.datetime_field import DatetimeField, EndField
+from app.admin.datetime_field import DatetimeField, EndField, given_times
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import split_lines
 from app.admin.pages import Values, link_to, page
@@ -80,8 +80,8 @@ class EventsQuery:
         form = self.form
         texts = {name: (form[name].data or "").strip() for name in ("customer", "product", "context", "text")}
         texts["value"] = form.value.data or ""
-        texts |= {name: "" if form[name].data is None else str(form[name].data) for name in ("start", "end")}
-        if self.args.get("range") in RANGES and not (texts["start"] or texts["end"]):
+        texts |= (times := given_times(form))
+        if self.args.get("range") in RANGES and not times:
             texts["range"] = self.args["range"]
         cursor = "before" if self.args.get("before") and not self.args.get("after") else "after"
         texts[cursor] = self.args.get(cursor, "")

@@ -17,7 +17,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form, SelectField, StringField
 
 from app.admin.blueprint import services
-from app.admin.datetime_field import DatetimeField, EndField
+from app.admin.datetime_field import DatetimeField, EndField, given_times
 from app.admin.events.chart import UNITS, draw
 from app.admin.form_errors import attach_errors
 from app.admin.pages import Values, link_to, page
@@ -76,7 +76,7 @@ class ExploreQuery:
     @cached_property
     def custom(self) -> dict[str, str]:
         """Return the start and end of a custom range, as far as they are set."""
-        return {name: str(self.form[name].data) for name in ("start", "end") if self.form[name].data is not None}
+        return given_times(self.form)
 
     @property
     def range(self) -> str | None:
@@ -152,7 +152,7 @@ def _numbers(query: ExploreQuery, span: Span, wanted: EventFilter) -> Values:
     by = CONTEXT if query.item is not None else query.by
     found = ask(who, wanted, [by], query.item, SHOWN_GROUPS)
     over_time = ask(who, wanted, [step, by], query.item, MAX_SERIES)
-    # The other groups of a context item are not told apart from events without it, so the chart has only the largest.
+    # Totals of a context item would include events without it, so its chart has only the largest groups.
     totals = None if query.item is not None or not over_time.rest_groups else ask(who, wanted, [step], None)
     chart = Chart(span, None, by, _series(span, over_time, totals), [], 0, 0)
     sent = {"by": by, "context": query.item, **query.codes, "start": span.begin, "end": span.end - 1}

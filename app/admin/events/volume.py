@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import Form
 
 from app.admin.blueprint import services
-from app.admin.datetime_field import DatetimeField, EndField
+from app.admin.datetime_field import DatetimeField, EndField, given_times
 from app.admin.events.chart import draw
 from app.admin.form_errors import attach_errors
 from app.admin.pages import Values, page
@@ -49,7 +49,7 @@ class VolumeQuery:
     @cached_property
     def custom(self) -> dict[str, str]:
         """Return the start and end of the custom range, as far as they are set."""
-        return {name: str(self.form[name].data) for name in ("start", "end") if self.form[name].data is not None}
+        return given_times(self.form)
 
     @property
     def split(self) -> str:

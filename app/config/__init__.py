@@ -161,7 +161,7 @@ class Settings:
     """The sender of mail, such as `Tally <tally@example.com>`. Empty: `tally@` and the host in `PUBLIC_URL`."""
     alert_hosts: tuple[str, ...] = texts((), "hosts", values.servers)
     """The servers that alert channels may call, such as `hooks.slack.com`; see [Alert channels](#alert-channels). Mail
-    goes to the server in `SMTP_URL`, which need not be listed. Empty: mail only.
+    is sent to the server in `SMTP_URL`, which need not be listed. Empty: mail only.
     """
     rejected_keep_days: int = number(30, "days", 1, 36_500)
     """How long a rejected event or rejected request is stored."""

@@ -1,4 +1,4 @@
-"""Users of the authorization matrix, and the things that their requests need, created anew after one is permitted."""
+"""Users of the authorization matrix, and what their requests need, created again after a permitted request."""
 
 from __future__ import annotations
 

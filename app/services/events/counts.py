@@ -69,7 +69,7 @@ class Counting:
 
         Args:
             by: what they are grouped by, of BY; hour or day, not both.
-            context: the name of a context item in the catalog. It goes with CONTEXT in `by`.
+            context: the name of a context item in the catalog, required if `by` has CONTEXT.
             limit: maximum number of groups, the largest ones.
 
         Raises:

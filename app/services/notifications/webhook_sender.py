@@ -1,4 +1,4 @@
-"""Deliveries to webhooks: which event goes to which webhook, and the request that announces it.
+"""Deliveries to webhooks: which webhook gets which event, and the request that announces it.
 
 Reports are found when they have ended, by the rows of their table, so none is lost. Other events are queued in the
 transaction of what happened. A webhook gets

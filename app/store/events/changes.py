@@ -21,10 +21,10 @@ from app.store.database import database
 from app.store.events.filters import Condition, EventFilter
 from app.store.events.pages import FULL
 
-MAX_SCANNED = 20_000  # events that one call of `read` looks at
+MAX_SCANNED = 20_000  # events that one call of `read` reads
 SETTLE_SECONDS = 0.25  # how long to wait for transactions that may still add a lower id
 LOOK_SECONDS = 0.02
-MAX_LOOKS = 8  # whose codes are kept, for requests that were busy meanwhile
+MAX_LOOKS = 8  # the latest, whose codes are remembered for requests that missed them
 PRINT_DIGITS = 8  # of a random UUID
 
 Code = tuple[str, str, str]  # customer, product, type
@@ -50,9 +50,9 @@ class Stretch(NamedTuple):
 
     Attributes:
         rows: the matching events in the order of acceptance, as rows of the columns in FULL.
-        end: the id of the last event that was looked at.
-        next: the position after the last event that the user may see, or None if there was none. It does not tell how
-            many events of other customers follow, unless there are more than MAX_SCANNED.
+        end: the id of the last event read.
+        next: the position after the last event that the user may see, or None if there was none. It does not
+            reveal how many events of other customers follow, unless there are more than MAX_SCANNED.
         is_whole: whether there were no more events up to the given id.
         is_same: whether the position belongs to this database as it is.
         has_lost: whether events after the position, of the filter's codes, have been erased.

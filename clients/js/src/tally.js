@@ -178,7 +178,7 @@ export class Tally {
     return this.flush();
   }
 
-  // Without a pause if the store needs none, as files do: an event is kept when `record` returns.
+  // Without a pause if the store needs none, as files do: an event is stored when `record` returns.
   async #save() {
     const { batchBytes, batchSeconds } = this.#options;
     const pending = this.#pending;

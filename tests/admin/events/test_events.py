@@ -251,8 +251,8 @@ class TestDownload:
         assert answer.status_code == 200
         return list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"))))
 
-    def test_the_file_has_what_the_page_shows_with_its_text_filter(self, boss, four_events):
-        for query in ("", "customer=BARCHART", "types=A&types=C", "text=user-1"):
+    def test_the_file_has_what_the_page_shows_with_its_filters_of_the_context(self, boss, four_events):
+        for query in ("", "customer=BARCHART", "types=A&types=C", "text=user-1", "value=user-1"):
             shown = types_on(boss.read(f"/admin/events?{query}"))
             assert [row[3] for row in self.read(boss, f"/admin/events?{query}")[1:]] == shown
 

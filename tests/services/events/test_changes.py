@@ -250,7 +250,7 @@ def test_a_waiting_request_does_not_read_events_of_other_codes_itself(nobody, ad
     assert len(reads) <= 4
     monkeypatch.setattr(store, "read", read)
     page = ask(admin, cursor, wait=1, types="OTHER")
-    assert follow(admin, page["next"]) == ([], page["next"]), "the cursor has advanced past all that was looked at"
+    assert follow(admin, page["next"]) == ([], page["next"]), "the cursor has advanced past everything that was read"
 
 
 def test_a_database_that_does_not_respond_fails_the_request_and_nothing_is_skipped_afterwards(

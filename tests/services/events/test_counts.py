@@ -1,4 +1,4 @@
-"""Counts equal a count of all committed events, whatever the hourly counts include, and never sample silently."""
+"""Counts equal a count of all committed events, regardless of the hourly counts, and never sample silently."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def show(name: str, as_json: bool) -> None:
 
 
 @reports.command()
-@click.option("--customer", required=True)
-@click.option("--product", required=True)
+@click.option("--customer", "customers", required=True, multiple=True, help="Repeatable; a column tells several apart.")
+@click.option("--product", "products", required=True, multiple=True, help="Repeatable, as --customer.")
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @range_options
 @file_options
@@ -73,8 +73,8 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--output", "target", type=FILE, help="Wait, and copy the report's file here; replaces an existing file.")
 @command
 def start(
-    customer: str,
-    product: str,
+    customers: tuple[str, ...],
+    products: tuple[str, ...],
     types: tuple[str, ...],
     name: str | None,
     wait: bool,
@@ -84,8 +84,8 @@ def start(
 ) -> None:
     """Start a report and print its source; with --output FILE, also wait and copy its file."""
     filter = {
-        "customer": customer,
-        "product": product,
+        "customers": list(customers),
+        "products": list(products),
         "types": list(types),
         "start": given["start"],
         "end": given["end"],

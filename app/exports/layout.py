@@ -8,7 +8,7 @@ to the rows in Python.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from operator import itemgetter
 from typing import Any
@@ -20,6 +20,7 @@ from app.exceptions import RowTooWide
 POSITIONAL = "positional"
 COLUMNS = "columns"
 EXTRA = "*"  # marks the column for items without their own; layouts stored by older versions may have it before others
+LEAD = "\x1f"  # before the name of a column that is no item of the context; no code has this character
 EXTRA_NAME = "extra"  # the name of that column in files
 COMMON = ("timestamp", "type")  # the first two columns of every report file
 # First characters of a cell that a spreadsheet would run as a formula, from OWASP's list, with the full-width forms
@@ -43,17 +44,31 @@ class Layout:
         contexts: for each event type, the names of its context items in order; empty for POSITIONAL.
         has_context: whether a file with typed columns also has the whole context, as a list. Layouts stored by older
             versions do not say so, and their files have no such column.
+        lead: columns of the event that tell apart what is in a report about several customers or products. Formats that
+            have not all of an event's columns use the layout `led` by them.
+        unlisted: the names of the context items of types that are not in `contexts`.
     """
 
     kind: str
     columns: tuple[str, ...] = ()
     contexts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_context: bool = False
+    lead: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+
+    def led(self) -> Layout:
+        """Return the layout of contexts before whose items the values of the `lead` columns were put."""
+        lead = tuple(LEAD + name for name in self.lead)
+        if self.kind == POSITIONAL:
+            return replace(self, unlisted=lead)
+        contexts = {code: (*lead, *names) for code, names in self.contexts.items()}
+        return replace(self, columns=(*lead, *self.columns), contexts=contexts, unlisted=lead)
 
     def header(self, width: int) -> list[str]:
-        """Return the unique column names of a file whose widest context has `width` items."""
+        """Return the unique column names of a file whose widest context has `width` items, the lead among them."""
         if self.kind == POSITIONAL:
-            return [*COMMON, *(f"context{number + 1}" for number in range(width))]
+            lead = self.lead if self.unlisted else ()
+            return [*COMMON, *lead, *(f"context{number + 1}" for number in range(width - len(lead)))]
         return [*COMMON, *self.names(COMMON)]
 
     def names(self, taken: Sequence[str], fold: Callable[[str], str] = str) -> list[str]:
@@ -63,12 +78,13 @@ class Layout:
             taken: names of other columns of the file.
             fold: returns the same value for names that a reader of the file treats as equal.
         """
-        fixed = [*taken, *([EXTRA_NAME] if EXTRA in self.columns else [])]
+        fixed = [*taken, *(name for name in map(_fixed_name, self.columns) if name)]
         used, names = {fold(name) for name in fixed}, []
         catalogued = {fold(column) for column in self.columns}
         for column in self.columns:
-            name, number = EXTRA_NAME if column == EXTRA else column, 1
-            while column != EXTRA and (fold(name) in used or (number > 1 and fold(name) in catalogued)):
+            own, number = _fixed_name(column), 1
+            name = own or column
+            while not own and (fold(name) in used or (number > 1 and fold(name) in catalogued)):
                 number += 1
                 name = f"{column}_{number}"
             used.add(fold(name))
@@ -77,12 +93,12 @@ class Layout:
 
     def place(self, event_type: str, column: str) -> int | None:
         """Return the index of the context item that fills `column` for events of a type, or None if there is none."""
-        names = self.contexts.get(event_type, ())
+        names = self.contexts.get(event_type, self.unlisted)
         return names.index(column) if column in names and column != EXTRA else None
 
     def extras(self, event_type: str) -> tuple[tuple[int, ...], int]:
         """Return the indexes of a type's named items without a column, and the index of the first unnamed item."""
-        names = self.contexts.get(event_type, ())
+        names = self.contexts.get(event_type, self.unlisted)
         kept = tuple(
             i for i, name in enumerate(names) if name == EXTRA or name not in self.columns or names.index(name) != i
         )
@@ -95,14 +111,24 @@ class Layout:
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON object to be stored with the report."""
-        value = {"kind": self.kind, "columns": self.columns, "contexts": dict(self.contexts)}
-        return value | ({"has_context": True} if self.has_context else {})
+        # A version that knows no lead must not write such a report, and so does not find the contexts.
+        contexts = "led_contexts" if self.lead else "contexts"
+        value: dict[str, object] = {"kind": self.kind, "columns": self.columns, contexts: dict(self.contexts)}
+        return value | ({"has_context": True} if self.has_context else {}) | ({"lead": self.lead} if self.lead else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Layout:
         """Return the layout that `to_json` returned."""
-        contexts = {code: tuple(names) for code, names in value["contexts"].items()}
-        return cls(value["kind"], tuple(value["columns"]), contexts, value.get("has_context", False))
+        lead = tuple(value.get("lead", ()))
+        contexts = {code: tuple(names) for code, names in value["led_contexts" if lead else "contexts"].items()}
+        return cls(value["kind"], tuple(value["columns"]), contexts, value.get("has_context", False), lead)
+
+
+def _fixed_name(column: str) -> str | None:
+    """Return the name of a column that is not in the catalog."""
+    if column == EXTRA:
+        return EXTRA_NAME
+    return column.removeprefix(LEAD) if column.startswith(LEAD) else None
 
 
 def items(context: str | Context) -> Context:

@@ -197,12 +197,13 @@ class ObjectName(Described):
 class Codes(Described):
     """List of codes, which may be empty."""
 
+    max_items = MAX_TYPES
     allowed = f"an array of at most {MAX_TYPES:,} event types"
 
     def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> list[str]:
         if not isinstance(value, list):
             raise self.refuse(value, f"is {kind(value)}")
-        if len(value) > MAX_TYPES:
+        if len(value) > self.max_items:
             raise self.refuse(value, f"has {len(value)} items")
         one = Code()
         errors = {}

@@ -6,10 +6,11 @@ SDKs read a job by the position of its keys, so their order and the absence of k
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from app.exceptions import FieldError
 from app.schemas import json
@@ -23,6 +24,9 @@ UNCOMPRESSED = "none"
 COMPRESSIONS = (UNCOMPRESSED, "gzip", "zstd")
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
+MAX_SEVERAL = 100  # customers, and products, of a report
+MAX_NAMED = 3  # codes of several that people see
+SEVERAL = {"customers": "customer", "products": "product"}  # the names of lists, and of their items
 MAX_VALUES = 20_000  # of a request; one with a thousand types needs about as many
 
 
@@ -46,6 +50,19 @@ class Part(Described, fields.Nested):
         if not isinstance(value, dict):
             raise self.refuse(value, f"is {json.kind(value)}")
         return super()._deserialize(value, *args, **kwargs)
+
+
+class Several(Codes):
+    """List of the customers or products of a report that covers several."""
+
+    max_items = MAX_SEVERAL
+    allowed = f"an array of 1 to {MAX_SEVERAL} codes"
+
+    def _deserialize(self, value: object, *args: Any, **kwargs: Any) -> list[str]:
+        codes = super()._deserialize(value, *args, **kwargs)
+        if not codes:
+            raise self.refuse(value, "is empty")
+        return list(dict.fromkeys(codes))
 
 
 class FilterSchema(Lenient):
@@ -82,6 +99,35 @@ class EventFilterSchema(FilterSchema):
             raise ValidationError({"value": [self.fields["value"].error_messages["required"]]})
 
 
+class ReportFilterSchema(FilterSchema):
+    """Which events a report has: of a customer and product, or of several. Both ends of the time are included."""
+
+    customer = Code(metadata={"description": "Known: in the catalog, or seen. Required without customers."})
+    product = Code(metadata={"description": "Known: in the catalog, or seen. Required without products."})
+    customers = Several(metadata={"description": "Instead of customer: several, which a column tells apart."})
+    products = Several(metadata={"description": "Instead of product: several, which a column tells apart."})
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def one_or_several(self, data: dict[str, Any], given: Mapping[str, object], **kwargs: object) -> None:
+        """Require either a customer or a list of them, and the same of the product."""
+        errors = {}
+        for several, one in SEVERAL.items():
+            if one not in given and several not in given:
+                errors[one] = [self.fields[one].error_messages["required"]]
+            elif one in given and several in given:
+                errors[several] = [f"is beside {one}; send one of the two"]
+        if errors:
+            raise ValidationError(errors)
+
+    @post_load
+    def reduce(self, data: dict[str, Any], **kwargs: object) -> dict[str, Any]:
+        """Return a list of one code as that code."""
+        for several, one in SEVERAL.items():
+            if len(data.get(several, ())) == 1:
+                (data[one],) = data.pop(several)
+        return data
+
+
 class OutputSchema(Lenient):
     """What the report file looks like and where it goes. What its format has no use for is accepted, and ignored."""
 
@@ -114,7 +160,7 @@ class OutputSchema(Lenient):
 class ReportRequestSchema(Lenient):
     """The body of `POST /reports`."""
 
-    filter = Part(FilterSchema, required=True)
+    filter = Part(ReportFilterSchema, required=True)
     output = Part(OutputSchema)
 
     def load_body(self, body: bytes) -> dict[str, Any]:
@@ -149,6 +195,8 @@ class ReportRow(Protocol):
     job: str
     customer: str
     product: str
+    customers: Any
+    products: Any
     types: Any
     start: int | None
     end: int | None
@@ -159,9 +207,13 @@ class ReportRow(Protocol):
 
 
 def job(report: ReportRow) -> dict[str, object]:
-    """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order."""
+    """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order.
+
+    If it is about several customers or products, `customer` or `product` names them in words, and the list is last.
+    """
     filter = {"customer": report.customer, "product": report.product}
     given = {"types": report.types, "start": report.start, "end": report.end}
+    given |= {"customers": report.customers, "products": report.products}
     ended = {} if report.ended_at is None else {"end": report.ended_at}
     output = {} if report.output is None else {"output": report.output}
     return {
@@ -171,6 +223,14 @@ def job(report: ReportRow) -> dict[str, object]:
         "filter": filter | {key: value for key, value in given.items() if value is not None},
         "timing": {"day": day(report.started_at), "start": report.started_at} | ended,
     } | output
+
+
+def in_words(codes: Sequence[str]) -> str:
+    """Return what people see in place of one code."""
+    if len(codes) <= MAX_NAMED:
+        return ", ".join(codes)
+    named = codes[: MAX_NAMED - 1]
+    return f"{', '.join(named)} and {len(codes) - len(named)} more"
 
 
 def source(report: ReportRow) -> str:

@@ -330,8 +330,10 @@ class Report(Table):
     account_name = TextField()
     schedule = BigIntegerField(null=True)  # the schedule that started it
     name = TextField(null=True)  # null: it is called by its filter
-    customer = TextField()
+    customer = TextField()  # several: in words
     product = TextField()
+    customers: Field[list[str] | None] = JsonField(null=True)  # several; null: one
+    products: Field[list[str] | None] = JsonField(null=True)
     types: Field[list[str] | None] = JsonField(null=True)  # as sent; null: not sent
     start = BigIntegerField(null=True)
     end = BigIntegerField(null=True)
@@ -367,6 +369,16 @@ class Report(Table):
     sha256 = TextField(null=True)
     expires_at = BigIntegerField(null=True)  # when the file expires
     removed = BooleanField(default=False)
+
+    @property
+    def all_customers(self) -> list[str]:
+        """Return the customers that it is about."""
+        return self.customers or [self.customer]
+
+    @property
+    def all_products(self) -> list[str]:
+        """Return the products that it is about."""
+        return self.products or [self.product]
 
 
 class ReportPart(Table):

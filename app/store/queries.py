@@ -9,6 +9,7 @@ from peewee import ColumnBase, Delete, Insert, Model, ModelSelect, Select, Updat
 
 from app.store.backends.backend import Rows
 
+Codes = str | Sequence[str]  # one, or several of which any may match
 AnySelect = TypeVar("AnySelect", bound=Select)
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -45,6 +46,11 @@ def equal(query: AnySelect, *pairs: tuple[ColumnBase, object]) -> AnySelect:
 def among(query: AnySelect, column: ColumnBase, values: Sequence[object] | None) -> AnySelect:
     """Limit a query to rows whose column has one of these values. None means any value."""
     return query if values is None else query.where(column.in_(list(values)))
+
+
+def of_codes(query: AnySelect, column: ColumnBase, codes: Codes) -> AnySelect:
+    """Limit a query to rows whose column has the code, or one of the codes."""
+    return query.where(column == codes if isinstance(codes, str) else column.in_(list(codes)))
 
 
 def newest(query: ModelSelect[AnyModel], key: ColumnBase, limit: int, before: int | None = None) -> list[AnyModel]:

@@ -57,6 +57,18 @@ def test_the_list_tells_reports_apart_by_name_types_and_period(succeeds, prints,
     assert prints("reports", "show", source)["name"] == "Monthly"
 
 
+def test_repeated_options_make_a_report_of_several(succeeds, prints, nobody):
+    nobody.send(event(), event(customer="OTHER", product="TRADER"))
+    job = prints("reports", "start", *SELECTION, "--customer", "OTHER", "--product", "TRADER")
+    assert job["filter"] == {
+        "customer": "BARCHART, OTHER",
+        "product": "PORTFOLIO, TRADER",
+        "customers": ["BARCHART", "OTHER"],
+        "products": ["PORTFOLIO", "TRADER"],
+    }
+    assert f"{job['source']} RUNNING, BARCHART, OTHER PORTFOLIO, TRADER" in succeeds("reports", "list")
+
+
 def test_a_file_is_downloaded_into_a_folder_under_a_name_with_product_and_period(
     succeeds, services, source, tmp_path, monkeypatch
 ):

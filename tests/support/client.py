@@ -56,8 +56,9 @@ class Client:
         return answer.get_json()
 
     def start_report(self, output: dict | None = None, **filter: object) -> dict:
-        """Start a report that must be accepted, and return its job."""
-        wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"} | filter}
+        """Start a report that must be accepted, and return its job. A value of None removes the key."""
+        filter = {"customer": "BARCHART", "product": "PORTFOLIO"} | filter
+        wanted = {"filter": {name: value for name, value in filter.items() if value is not None}}
         answer = self.post("/reports", wanted if output is None else wanted | {"output": output})
         assert answer.status_code == 200, answer.get_data(as_text=True)
         return answer.get_json()

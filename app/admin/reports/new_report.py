@@ -6,6 +6,7 @@ report its errors. This module only finds the field of each error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ from app.admin.template_filters import period
 from app.auth import caller
 from app.exceptions import Forbidden, InputInvalid, TallyError
 from app.schemas.fields import MAX_CODE
-from app.schemas.reports import ReportRequestSchema, source
+from app.schemas.reports import SEVERAL, ReportRequestSchema, in_words, source
 from app.services.rows import EventFilter
 
 SUGGESTED = 100  # codes that a field lists; users type others
@@ -44,6 +45,7 @@ FORMATS = {
     "parquet": "Parquet",
 }
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
+ITEM = re.compile(rf"filter\.({'|'.join(SEVERAL)})\[(\d+)\]")
 TAB = "tab"  # a tab cannot be typed into a field
 LAYOUTS = {
     "": "Default",
@@ -58,6 +60,8 @@ class ReportForm(FlaskForm):
     name = StringField("Name")
     customer = StringField("Customer")
     product = StringField("Product")
+    customers: LinesField | None = LinesField("More customers")
+    products: LinesField | None = LinesField("More products")
     types = LinesField("Event types")
     start: DatetimeField | None = DatetimeField("From")
     end: DatetimeField | None = EndField("To")
@@ -73,6 +77,10 @@ class ReportForm(FlaskForm):
     def to_request(self) -> dict[str, Any]:
         """Return the request as a program would send it, without fields that are empty."""
         filter = self._filled("customer", "product", "start", "end")
+        for several, one in SEVERAL.items():
+            if len(codes := self.codes(several)) > 1:
+                filter.pop(one, None)
+                filter[several] = codes
         if self.types.lines:
             filter["types"] = self.types.lines
         used = OPTIONS.get(self.format.data or CSV, OUTPUT)
@@ -81,16 +89,27 @@ class ReportForm(FlaskForm):
             output["delimiter"] = "\t"
         return {"filter": filter} | ({"output": output} if output else {})
 
+    def codes(self, several: str) -> list[str]:
+        """Return the customers or the products: that of the first field, and those of the lines."""
+        more = self.customers if several == "customers" else self.products
+        return [code for code in (self[SEVERAL[several]].data, *(more.lines if more else ())) if code]
+
     def attach(self, error: TallyError) -> list[str]:
         """Attach an error to the fields that it concerns, and return the messages that belong to no field."""
         if isinstance(error, InputInvalid):
-            return attach_errors(self, error.field_errors)
+            errors = [one.with_message(ITEM.sub(self._to_line, one.message)) for one in error.field_errors]
+            return attach_errors(self, errors)
         if not isinstance(error, Forbidden):
             return [str(error)]
         is_about_bucket = str(error).startswith("output.bucket")
         field = self.bucketName if is_about_bucket and self.bucketName else self.customer
         field.errors = [str(error)]
         return []
+
+    def _to_line(self, item: re.Match[str]) -> str:
+        """Return the field of an item of the list of codes, whose first one may be in the field of one code."""
+        number = int(item[2]) - bool(self[SEVERAL[item[1]]].data)
+        return f"filter.{SEVERAL[item[1]]}" if number < 0 else f"filter.{item[1]}[{number}]"
 
     def _filled(self, *names: str) -> Values:
         return {name: self[name].data for name in names if name in self and self[name].data not in (None, "", False)}
@@ -173,7 +192,8 @@ def _suggest_name(form: ReportForm) -> str:
     start, end = (field.data if field else None for field in (form.start, form.end))
     if not (form.customer.data and form.product.data) or isinstance(start, str) or isinstance(end, str):
         return ""
-    return suggest_name(form.customer.data, form.product.data, period(start, end))
+    customers, products = (in_words(list(dict.fromkeys(form.codes(several)))) for several in SEVERAL)
+    return suggest_name(customers, products, period(start, end))
 
 
 def _estimate(filter: Mapping[str, Any]) -> int:

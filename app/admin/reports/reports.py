@@ -109,7 +109,10 @@ def _find(source: str) -> Report:
 
 def _same_request(report: Report) -> Values:
     """Return the values that fill in the form of a new report with the same request."""
-    filled: Values = {"customer": report.customer, "product": report.product, "types": "\n".join(report.types or ())}
+    (customer, *customers), (product, *products) = report.all_customers, report.all_products
+    filled: Values = {"customer": customer, "product": product, "types": "\n".join(report.types or ())}
+    more = {"customers": customers, "products": products}
+    filled |= {name: "\n".join(codes) for name, codes in more.items() if codes}
     times = {"start": report.start, "end": report.end}
     filled |= {name: to_browser_format(time) for name, time in times.items() if time is not None}
     output = {name: value for name, value in (report.output or {}).items() if name in OUTPUT and value}

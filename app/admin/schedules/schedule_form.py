@@ -29,6 +29,7 @@ RECURRENCES = {"daily": "Every day", "weekly": "Every week, on Monday", "monthly
 class ScheduleForm(ReportForm):
     """Form for a recurring report; its field names are those of the request."""
 
+    customers = products = None  # a recurring report is about one of each
     start = end = None  # the recurrence defines the period
     bucketName = bucketKey = None  # see RecurringOutputSchema
     name = StringField("Name")

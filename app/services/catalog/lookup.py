@@ -23,6 +23,7 @@ from app.store.database import release
 from app.store.events import select
 from app.store.events.filters import EventFilter, NamedItem
 from app.store.models import EventType
+from app.store.queries import Codes
 
 KEPT_SECONDS = 2.0  # cache lifetime
 NAMED = 3  # maximum number of near codes in an error
@@ -87,8 +88,8 @@ class Catalog:
     def check_known(
         self,
         who: Principal,
-        customer: str | None,
-        product: str | None,
+        customer: Codes | None,
+        product: Codes | None,
         types: Sequence[str] | None = None,
         place: str = "filter.",
     ) -> None:
@@ -97,24 +98,23 @@ class Catalog:
         The table of observed codes may lack recent events, so the events themselves decide for a customer and product.
 
         Args:
-            customer: a customer that the caller may see. None means all of them, as for the product and the types.
+            customer: a customer that the caller may see, or several. None means all, as for the product and the types.
             place: prefix of field names in messages.
 
         Raises:
             InputInvalid: names the nearest known codes.
         """
         faults = []
-        if customer is not None and not store.customer_is_known(customer) and not select.exist(customer):
-            hint = _hint(customer, [code for code in store.known_customers() if who.sees(code)])
-            faults.append(_not_known(f"{place}customer", customer, hint))
-        if (
-            product is not None
-            and not store.product_is_known(product, who.customers)
-            and not (customer is not None and select.exist(customer, product))
-        ):
+        for at, code in _places(f"{place}customer", customer):
+            if not store.customer_is_known(code) and not select.exist(code):
+                hint = _hint(code, [one for one in store.known_customers() if who.sees(one)])
+                faults.append(_not_known(at, code, hint))
+        for at, code in _places(f"{place}product", product):
+            if store.product_is_known(code, who.customers) or (customer and select.exist(customer, code)):
+                continue
             # A user limited to customers gets only products that those customers use.
             known = store.known_products() if who.customers is None else store.seen_products(who.customers)
-            faults.append(_not_known(f"{place}product", product, _hint(product, known)))
+            faults.append(_not_known(at, code, _hint(code, known)))
         missing = set(types or ()) - store.known_types(types or (), who.customers)
         if missing and customer is not None and product is not None:
             missing = {code for code in missing if not select.exist(customer, product, code)}
@@ -274,6 +274,13 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
             hints[field, code] = _hint(code, known) if is_hinted else ""
         faults.append(_not_known(f"events[{index}].{field}", code, hints[field, code]))
     return faults
+
+
+def _places(place: str, codes: Codes | None) -> list[tuple[str, str]]:
+    """Return codes with the names of their places: that of one code, or those in the list of several."""
+    if codes is None or isinstance(codes, str):
+        return [] if codes is None else [(place, codes)]
+    return [(f"{place}s[{index}]", code) for index, code in enumerate(codes)]
 
 
 def _not_known(place: str, code: str, hint: str) -> FieldError:

@@ -147,7 +147,7 @@ def _check_rights(webhook: Webhook, delivery: Delivery, report: Report) -> None:
     who, schedule = owner(webhook.owner, webhook.owner_name), store.schedule(delivery)
     if schedule is not None and report.customer != schedule.customer:
         raise Forbidden("The report is about another customer than the recurring report.")
-    if not who.sees(report.customer):
+    if not who.sees(*report.all_customers):
         raise Forbidden(f"Its owner, {who.name}, may not see data of the customer {report.customer}.")
     is_named = webhooks_store.is_linked(delivery.schedule, webhook.id)
     if not (is_named or who.sees_all_reports or report.account == who.id):

@@ -193,7 +193,7 @@ class System:
         for one in seen:
             report, helps = held.get(one.name), one.name in helping
             is_silent = now() - one.heartbeat_at > SILENT_SECONDS * 1000
-            shown = report if report and who.sees(report.customer) else None
+            shown = report if report and who.sees(*report.all_customers) else None
             workers.append(Worker(one, is_silent, shown, report is not None or helps, helps))
         heard = None if scheduler is None else round(scheduler * 1000)
         return Work(None, workers, store.waiting(), calls, heard)

@@ -77,9 +77,9 @@ class Principal:
         """Return whether the role, and the API token if there is one, have a permission."""
         return permission in self.permissions
 
-    def sees(self, customer: str) -> bool:
-        """Return whether the user may see data of a customer."""
-        return self.customers is None or customer in self.customers
+    def sees(self, *customers: str) -> bool:
+        """Return whether the user may see data of a customer, or of each of several."""
+        return self.customers is None or set(customers) <= set(self.customers)
 
     def covers(self, customers: Sequence[str] | None) -> bool:
         """Return whether the user sees at least as much as somebody who is limited to some customers (None: not)."""

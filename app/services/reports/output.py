@@ -107,7 +107,10 @@ class Format:
 
 
 class Csv(Format):
-    """CSV, with a delimiter, and optionally with a header and cells that no spreadsheet runs."""
+    """CSV, with a delimiter, and optionally with a header and cells that no spreadsheet runs.
+
+    The lead of a layout is columns after the type.
+    """
 
     extension, media_type = ".csv", "text/csv"
 
@@ -117,12 +120,15 @@ class Csv(Format):
         self._safe: bool = self._output.get("spreadsheetSafe", False)
 
     def columns(self, layout: Layout, width: int | None) -> list[str]:
-        return [*layout.header(1), "…"] if width is None and layout.kind == POSITIONAL else layout.header(width or 0)
+        layout, lead = layout.led(), len(layout.lead)
+        if width is None and layout.kind == POSITIONAL:
+            return [*layout.header(lead + 1), "…"]
+        return layout.header(lead + (width or 0))
 
     def sample(self, rows: Sequence[Sequence[Any]], layout: Layout) -> Sample:
         events = [dict(zip(EVENT_COLUMNS, row, strict=True)) for row in rows]
-        contexts = [items(event["context"]) for event in events]
-        width = max(map(len, contexts), default=0)
+        contexts = [[*(event[name] for name in layout.lead), *items(event["context"])] for event in events]
+        width, layout = max(map(len, contexts), default=len(layout.lead)), layout.led()
         fill, write = cells(layout, width), csv.cell_escaper(safe=self._safe)
         values: list[Sequence[object]] = [
             [event["timestamp"], *map(write, [event["type"], *fill(event["type"], context)])]
@@ -133,12 +139,13 @@ class Csv(Format):
     def head(self, layout: Layout, width: int) -> bytes:
         if not self._output.get("header"):
             return b""
-        return csv.line_writer(self._delimiter, safe=self._safe)(layout.header(width))
+        return csv.line_writer(self._delimiter, safe=self._safe)(self.columns(layout, width))
 
     def blocks(self, rows: select.Selection, layout: Layout, width: int) -> Generator[Block]:
+        layout, width = layout.led(), width + len(layout.lead)
         made = select.csv_blocks(rows, layout, width, self._delimiter, safe=self._safe)
         if made is None:  # the database cannot write this CSV, so write the same bytes here
-            made = csv.blocks(select.rows(rows), layout, width, self._delimiter, safe=self._safe)
+            made = csv.blocks(select.rows(rows, layout.lead), layout, width, self._delimiter, safe=self._safe)
         return made
 
 
@@ -207,13 +214,15 @@ def blocks(report: Report, rows: select.Selection) -> Generator[Block]:
 def selection(report: Report) -> select.Selection:
     """Return the selection of a report's snapshot."""
     return select.Selection(
-        report.customer,
-        report.product,
+        None if report.customers else report.customer,
+        None if report.products else report.product,
         report.types or (),
         report.start,
         report.end,
         report.snapshot_max_id,
         report.snapshot_min_id,
+        customers=report.customers,
+        products=report.products,
     )
 
 

@@ -31,6 +31,7 @@ from app.store.database import drop_connection, interrupter, reading, release
 from app.store.events import hourly_counts, select
 from app.store.events.select import Measure, Selection
 from app.store.models import Report, ReportPart
+from app.store.queries import Codes
 from app.store.reports import reports as store
 
 PART_ROWS = 1_000_000  # takes a few seconds to write, which limits the work that is lost with a worker
@@ -118,8 +119,8 @@ def _measure(rows: Selection, layout: Layout, counted: _Counted, *, trusting: bo
     return select.shape(rows, layout, counted.about + newer) or select.measure(rows, layout)
 
 
-def _filter(rows: Selection) -> tuple[str, str, Sequence[str], int | None, int | None]:
-    return rows.customer, rows.product, rows.types, rows.start, rows.end
+def _filter(rows: Selection) -> tuple[Codes, Codes, Sequence[str], int | None, int | None]:
+    return *rows.pair, rows.types, rows.start, rows.end
 
 
 def _without_gaps(cut: Sequence[tuple[int, int]]) -> list[Stretch]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,10 +28,10 @@ from app.exceptions import (
     ReportRunning,
     ReportUnknown,
 )
-from app.exports.layout import EXTRA, Layout
+from app.exports.layout import COLUMNS, EXTRA, POSITIONAL, Layout
 from app.redis.queue import ReportQueue
 from app.schemas.fields import CONTROL, MAX_CODE
-from app.schemas.reports import source
+from app.schemas.reports import SEVERAL, in_words, source
 from app.services.catalog.lookup import Catalog
 from app.services.people import audit
 from app.services.people.audit import nobody
@@ -53,11 +53,15 @@ NO_PARQUET = (
     'output.format is "parquet"; it must be "csv" or "jsonl", as pyarrow is not installed here (the extra "parquet").'
 )
 
+ONE_PRODUCT = (
+    'output.layout is "columns"; it must be "positional" for several products, because each has columns of its own.'
+)
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
 HEARD_MS = 2_500  # five heartbeats; a page says within five seconds that a worker was killed
 MAX_PREVIEWED_ROWS = 200_000  # events that a preview counts
 SAMPLE_ROWS = 5
+EMPTY = {"customer": None, "product": None}  # of a filter with several
 BEFORE_ALL = (0, -1)  # a position before that of any event
 LINK_SECONDS = 60  # validity of the storage's own link, which our longer-lived link creates on each use
 
@@ -153,10 +157,11 @@ class Reports:
             self.check_room(who.id)
         name = check_name(name)
         layout = self._check_request(who, filter, output)
-        selected = {key: filter.get(key) for key in ("customer", "product", "types", "start", "end")}
+        selected = {key: filter.get(key) for key in ("types", "start", "end", *SEVERAL)}
+        selected |= {one: in_words(codes) for one, codes in _codes(filter).items()}
         with transaction():
             cut = select.acceptance_cut()
-            estimated_rows = hourly_counts.estimate(*_period(filter))
+            estimated_rows = hourly_counts.estimate(*_counted(filter))
             report = store.add(
                 job=str(uuid.uuid4()),
                 account=who.id,
@@ -187,11 +192,11 @@ class Reports:
 
     def preview(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Preview:
         """Return a preview of the file of a report that would start now; it raises the same as `start`."""
-        layout, format, period = self._check_request(who, filter, output), format_of(output), _period(filter)
+        layout, format = self._check_request(who, filter, output), format_of(output)
         is_whole, losing = format.effective_layout(layout).keeps_extras, None
-        if not is_whole and hourly_counts.estimate(*period) <= MAX_PREVIEWED_ROWS:
-            losing = select.measure(select.Selection(*period), layout).extra_rows
-        first = EventFilter(*period, before=BEFORE_ALL)
+        if not is_whole and hourly_counts.estimate(*_counted(filter)) <= MAX_PREVIEWED_ROWS:
+            losing = select.measure(select.Selection(**{**EMPTY, **filter}), layout).extra_rows
+        first = EventFilter(**filter, before=BEFORE_ALL)
         rows = read(lambda: pages.page(first, SAMPLE_ROWS))[::-1]
         columns, values = format.sample([row[:-1] for row in rows], layout)  # without its id
         columns += ["…"] if format.columns(layout, None)[-1] == "…" else []
@@ -211,7 +216,7 @@ class Reports:
         report = _by_source(name)
         is_visible = (
             report
-            and who.sees(report.customer)
+            and who.sees(*report.all_customers)
             and (self.may_change(who, report) or (to_read and store.is_recipient(report, who.id)))
         )
         if report is None or not is_visible:
@@ -360,20 +365,28 @@ class Reports:
 
     def _note(self, who: Principal, action: str, report: Report, details: Mapping[str, object] | None = None) -> None:
         details = {"product": report.product} | dict(details or {})
-        audit.note(who, action, f"report {source(report)}", details, customer=report.customer)
+        customer = "" if report.customers else report.customer
+        details |= {"customers": report.customer} if report.customers else {}
+        audit.note(who, action, f"report {source(report)}", details, customer=customer)
 
     def _check_request(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Layout:
         """Return the layout of a requested report after checking that the caller may start it."""
-        if not who.sees(filter["customer"]):
-            raise Forbidden(f"You may not see data of the customer {filter['customer']}.")
+        customers, products = _codes(filter).values()
+        if hidden := [code for code in customers if not who.sees(code)]:
+            raise Forbidden(f"You may not see data of the customer {hidden[0]}.")
         output = output or {}
         self.destinations.check(output)
-        self._catalog.check_known(who, filter["customer"], filter["product"], filter.get("types"))
+        customer, product = (filter.get(several) or filter[one] for several, one in SEVERAL.items())
+        self._catalog.check_known(who, customer, product, filter.get("types"))
         format = format_of(output)
         if not format.is_installed():
             raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
-        layout = self._catalog.layout(filter["product"], output.get("layout") if format.has_layout else None)
-        return format.accepted_layout(layout)
+        wanted = output.get("layout") if format.has_layout else None
+        if len(products) > 1 and wanted == COLUMNS:
+            raise InputInvalid("The report cannot be laid out so.", [FieldError(ONE_PRODUCT)])
+        layout = Layout(POSITIONAL) if len(products) > 1 else self._catalog.layout(products[0], wanted)
+        lead = tuple(one for one, codes in _codes(filter).items() if len(codes) > 1)
+        return format.accepted_layout(replace(layout, lead=lead))
 
     def _existing_file(self, report: Report) -> str:
         """Return the storage's key of a report's file; see `link` for what it raises."""
@@ -398,8 +411,14 @@ def check_name(name: str | None) -> str | None:
     return name or None
 
 
-def _period(filter: Mapping[str, Any]) -> tuple[str, str, Sequence[str], int | None, int | None]:
-    return filter["customer"], filter["product"], filter.get("types") or (), filter.get("start"), filter.get("end")
+def _codes(filter: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """Return the customers and the products of a filter, by the name of one."""
+    return {one: filter.get(several) or [filter[one]] for several, one in SEVERAL.items()}
+
+
+def _counted(filter: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str], Sequence[str], int | None, int | None]:
+    customers, products = _codes(filter).values()
+    return customers, products, filter.get("types") or (), filter.get("start"), filter.get("end")
 
 
 def _by_source(name: str) -> Report | None:

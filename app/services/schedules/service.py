@@ -172,7 +172,7 @@ class Schedules:
         """Return a webhook of the schedule. Raise ScheduleUnknown if the caller may not see its report."""
         found = deliveries.by_id(key)
         report = reports.by_job(found.report or "") if found and found.schedule == schedule.id else None
-        if found is None or report is None or not who.sees(report.customer):
+        if found is None or report is None or not who.sees(*report.all_customers):
             raise ScheduleUnknown(f"{schedule.name} has no webhook {key}.")
         return found
 

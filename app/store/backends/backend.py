@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from peewee import ColumnBase, Node
+
 from app.event_columns import Context, EventRow
 
 # Events as a backend encodes them. Only the backend that encoded them knows the type, so it is opaque to the others.
@@ -111,6 +113,8 @@ class Backend(Protocol):
     def keyed(self, keys: Sequence[int]) -> tuple[str, object]: ...  # whether the id is one of these, and a parameter
     def context_width(self) -> str: ...
     def context_item(self, index: int) -> str: ...  # counted from 0
+    def json_items(self, column: ColumnBase) -> Node: ...  # rows with the `value` of each item of a JSON array
+    def led_context(self, columns: Sequence[str]) -> str: ...  # a context after the values of columns of the event
     def has_item(self) -> str: ...  # whether a text, each of its parameters, equals one of the context's items
     def unless_wider(self, value: str, width: int) -> str: ...  # a whole number, or RowTooWide in `csv_blocks`
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from peewee import Psycopg3Adapter
+from peewee import SQL, ColumnBase, Node, NodeList, Psycopg3Adapter, fn
 from playhouse.pool import PooledPostgresqlDatabase
 from psycopg import ClientCursor, Connection, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -331,6 +331,12 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
             """AND strpos(lower(array_to_string(context, E'\\x1f') COLLATE "C"), %s) > 0"""
         )
         return {key for (key,) in self.execute_sql(query, (list(keys), text)).fetchall()}
+
+    def json_items(self, column: ColumnBase) -> Node:
+        return NodeList((fn.jsonb_array_elements_text(column.cast("jsonb")), SQL("AS item(value)")))
+
+    def led_context(self, columns: Sequence[str]) -> str:
+        return f"ARRAY[{', '.join(columns)}]::text[] || context" if columns else "context"
 
     def has_item(self) -> str:
         # In terms of the index, which has the first items of each context, and the number of its items.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from peewee import SqliteDatabase
+from peewee import ColumnBase, Node, SqliteDatabase, fn
 
 from app.event_columns import COLUMNS, CONTEXT_INDEX, NAMES, Context, EventRow
 from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
@@ -249,6 +249,14 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
         inside = re.sub("([%_~])", r"~\1", orjson.dumps(text).decode()[1:-1])
         found = self.execute_sql(query, (orjson.dumps(keys).decode(), f"%{inside}%", text))
         return {key for (key,) in found.fetchall()}
+
+    def json_items(self, column: ColumnBase) -> Node:
+        return fn.json_each(column)
+
+    def led_context(self, columns: Sequence[str]) -> str:
+        lead = " || ',' || ".join(f"json_quote({column})" for column in columns)
+        rest = "CASE context WHEN '[]' THEN ']' ELSE ',' || substr(context, 2) END"
+        return f"'[' || {lead} || {rest}" if columns else "context"
 
     def has_item(self) -> str:
         return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"

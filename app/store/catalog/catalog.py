@@ -14,7 +14,7 @@ from peewee import SQL, Expression, ModelSelect, fn
 
 from app.store.database import database
 from app.store.models import Counted, Customer, Event, EventType, ObservedCode, Product, Table
-from app.store.queries import among, equal, execute, fetch, fetch_column, fetch_int
+from app.store.queries import Codes, among, equal, execute, fetch, fetch_column, fetch_int, of_codes
 
 MISSING_KINDS = ("customers", "products", "types")
 AT_ONCE = 1_000  # rows of up to five parameters per statement; SQLite allows 32,766 parameters
@@ -40,10 +40,11 @@ def note_seen(sightings: Iterable[Sighting], now: int) -> None:
         database.execute_sql(NOTE.format(values=", ".join([_marks(5)] * len(some))), list(chain.from_iterable(some)))
 
 
-def widths(customer: str, product: str, types: Sequence[str] = ()) -> dict[str, int]:
-    """Return the maximum context width of each type of a customer and product, optionally only of some types."""
-    query = equal(ObservedCode.select(ObservedCode.type, ObservedCode.width), (ObservedCode.customer, customer))
-    return dict(fetch(among(equal(query, (ObservedCode.product, product)), ObservedCode.type, types or None)))
+def widths(customer: Codes, product: Codes, types: Sequence[str] = ()) -> dict[str, int]:
+    """Return the maximum context width of each type of customers and products, optionally only of some types."""
+    query = ObservedCode.select(ObservedCode.type, fn.max(ObservedCode.width)).group_by(ObservedCode.type)
+    query = of_codes(of_codes(query, ObservedCode.customer, customer), ObservedCode.product, product)
+    return dict(fetch(among(query, ObservedCode.type, types or None)))
 
 
 def seen(customers: Customers = None) -> list[Triple]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from app.exceptions import StoreUnavailable
@@ -215,7 +216,7 @@ def _check(wanted: EventFilter, begin: Position) -> tuple[int, bool, bool]:
 
 
 def _traces_of(wanted: EventFilter) -> Condition:
-    return EventFilter(wanted.customer, wanted.product, customers=wanted.customers).where()
+    return replace(wanted.codes(), types=()).where()
 
 
 def _print(key: int) -> str:

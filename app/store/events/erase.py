@@ -70,12 +70,20 @@ def has_any(doomed: EventFilter, selection: EventFilter) -> bool:
 def reports(doomed: EventFilter) -> list[Report]:
     """Return running reports, and complete ones whose file still exists, whose filter overlaps the events to erase."""
     query = Report.select().where(Report.status.in_(["RUNNING", "COMPLETE"]), ~Report.removed).order_by(Report.id)
-    query = equal(query, (Report.customer, doomed.customer), (Report.product, doomed.product))
     if doomed.start is not None:
         query = query.where(Report.end.is_null() | (Report.end >= doomed.start))
     if doomed.end is not None:
         query = query.where(Report.start.is_null() | (Report.start <= doomed.end))
-    return [one for one in query if not (one.types and doomed.types) or set(one.types) & set(doomed.types)]
+    return [one for one in query if _overlaps(one, doomed)]
+
+
+def _overlaps(report: Report, doomed: EventFilter) -> bool:
+    """Return whether a report's codes include some of those of the events to erase."""
+    return (
+        (doomed.customer is None or doomed.customer in report.all_customers)
+        and (doomed.product is None or doomed.product in report.all_products)
+        and (not (report.types and doomed.types) or not set(report.types).isdisjoint(doomed.types))
+    )
 
 
 def newest_report() -> int:

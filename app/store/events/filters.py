@@ -39,7 +39,8 @@ class EventFilter:
         start, end: milliseconds, both inclusive.
         snapshot_max_id: the last event id that can match.
         snapshot_min_id: the last event id before those that can match.
-        customers: the customers visible to the user.
+        customers: the customers that can match, such as those visible to the user.
+        products: the products that can match.
         after: position of the last event of a page, to get the next page with older events.
         before: position of the first event of a page, to get the previous page; excludes `after`.
         batch: UUID of a request.
@@ -60,6 +61,7 @@ class EventFilter:
     batch: str | None = None
     item: str | None = None
     places: Sequence[NamedItem] | None = None
+    products: Sequence[str] | None = None
 
     @property
     def first(self) -> int | None:
@@ -90,7 +92,7 @@ class EventFilter:
 
     def codes(self) -> EventFilter:
         """Return the filter without its limits of time and position, for tables that have only the codes."""
-        return EventFilter(self.customer, self.product, self.types, customers=self.customers)
+        return EventFilter(self.customer, self.product, self.types, customers=self.customers, products=self.products)
 
     def between(self, start: int | None, end: int | None) -> Self:
         """Return the part in a time range, both ends inclusive; None means no further limit."""
@@ -104,7 +106,7 @@ class EventFilter:
         parts: list[str] = []
         values: list[object] = []
         equal = ((f"customer = {mark}", self.customer), (f"product = {mark}", self.product))
-        several = (("customer", self.customers), ("type", self.types or None))
+        several = (("customer", self.customers), ("product", self.products), ("type", self.types or None))
         # One bound per side: SQLite uses only the first of two for the index, and scans to the other.
         limits = (
             (f"timestamp >= {mark}", self.first),

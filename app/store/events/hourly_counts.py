@@ -20,7 +20,7 @@ from app.store.events import count_slices, daily_counts
 from app.store.events.count_slices import Slice
 from app.store.events.filters import Condition, EventFilter
 from app.store.models import Counted, Event, HourlyCount, ObservedCode
-from app.store.queries import among, equal, fetch, fetch_int
+from app.store.queries import Codes, among, equal, fetch, fetch_int, of_codes
 from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS
 
 PATIENCE_MS = 5_000  # how long to wait for inserts, which are not blocked
@@ -82,13 +82,13 @@ def advance() -> int:
     return end - begin if Slice(begin, end, done).add() else 0
 
 
-# Counts of one customer and product. `types` may be empty, which means all. The hours between two times include those
-# that are only partly between them, and None means no limit.
+# Counts of a customer and product, or of several. `types` may be empty, which means all. The hours between two times
+# include those that are only partly between them, and None means no limit.
 
 
 def newest(
-    customer: str,
-    product: str,
+    customer: Codes,
+    product: Codes,
     types: Sequence[str],
     begin: int | None,
     end: int | None,
@@ -104,13 +104,12 @@ def newest(
     return [HourBucket(hour, int(number), first, last) for hour, number, first, last in found]
 
 
-def has(customer: str, product: str | None, kind: str) -> bool:
-    query = HourlyCount.select().where(HourlyCount.customer == customer, HourlyCount.product == product)
-    return query.where(HourlyCount.type == kind).exists()
+def has(customer: Codes, product: Codes, kind: str) -> bool:
+    return _between(customer, product, [kind], None, None, HourlyCount.select()).exists()
 
 
 def by_hour(
-    customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None
+    customer: Codes, product: Codes, types: Sequence[str], begin: int | None, end: int | None
 ) -> list[tuple[int, int]]:
     """Return the number of events per hour: (hour, number), in order."""
     query = HourlyCount.select(HourlyCount.hour, fn.sum(HourlyCount.number))
@@ -118,12 +117,12 @@ def by_hour(
     return [(hour, int(number)) for hour, number in fetch(found)]
 
 
-def number(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
+def number(customer: Codes, product: Codes, types: Sequence[str], begin: int | None, end: int | None) -> int:
     """Return the number of events in the hours between two times."""
     return fetch_int(_between(customer, product, types, begin, end, HourlyCount.select(fn.sum(HourlyCount.number))))
 
 
-def estimate(customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None) -> int:
+def estimate(customer: Codes, product: Codes, types: Sequence[str], begin: int | None, end: int | None) -> int:
     """Estimate the number of events between two times, with a proportional share of each partly covered hour."""
     outside = {time // HOUR_MS * HOUR_MS: 0 for time in (begin, end) if time is not None}
     for hour in outside:
@@ -136,9 +135,9 @@ def estimate(customer: str, product: str, types: Sequence[str], begin: int | Non
 
 
 def _between(
-    customer: str, product: str, types: Sequence[str], begin: int | None, end: int | None, query: Query
+    customer: Codes, product: Codes, types: Sequence[str], begin: int | None, end: int | None, query: Query
 ) -> Query:
-    query = query.where(HourlyCount.customer == customer, HourlyCount.product == product)
+    query = of_codes(of_codes(query, HourlyCount.customer, customer), HourlyCount.product, product)
     query = among(query, HourlyCount.type, types or None)
     if begin is not None:
         query = query.where(HourlyCount.hour > begin - HOUR_MS)
@@ -221,7 +220,7 @@ def _number(wanted: EventFilter, begin: int | None, end: int | None) -> int:
         return daily_counts.total(wanted, begin, end)
     query = HourlyCount.select(fn.sum(HourlyCount.number)).where(_of_known(wanted.customers))
     query = equal(query, (HourlyCount.customer, wanted.customer), (HourlyCount.product, wanted.product))
-    query = among(query, HourlyCount.type, wanted.types or None)
+    query = among(among(query, HourlyCount.product, wanted.products), HourlyCount.type, wanted.types or None)
     if begin is not None:
         query = query.where(HourlyCount.hour >= begin)
     return fetch_int(query if end is None else query.where(HourlyCount.hour < end))

@@ -92,6 +92,7 @@ def _parts(wanted: EventFilter, counted: int) -> list[Part] | None:
         query = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct().limit(MANY_PAIRS + 1)
         query = equal(query, (ObservedCode.customer, wanted.customer), (ObservedCode.product, wanted.product))
         query = among(query, ObservedCode.customer, wanted.customers)
+        query = among(query, ObservedCode.product, wanted.products)
         pairs = set(fetch(among(query, ObservedCode.type, wanted.types or None)))
         if len(pairs) <= MANY_PAIRS:
             condition, values = wanted.where()
@@ -100,7 +101,7 @@ def _parts(wanted: EventFilter, counted: int) -> list[Part] | None:
             pairs.update(database.execute_sql(newer, [counted, *values]).fetchall())
         if len(pairs) > MANY_PAIRS:
             return None
-    rest = vars(wanted) | {"customers": None}
+    rest = vars(wanted) | {"customers": None, "products": None}
     return [Part(**rest | {"customer": customer, "product": product}) for customer, product in sorted(pairs)]
 
 

@@ -73,7 +73,7 @@ def _events_to_read(wanted: EventFilter) -> int:
     if not wanted.types:
         return LOOK
     # Fewer for rare types, because finding each event reads more other events.
-    among = EventFilter(wanted.customer, wanted.product, customers=wanted.customers)
+    among = replace(wanted.codes(), types=())
     share = estimate_matching(replace(among, types=wanted.types), 0) / max(1, estimate_matching(among, 0))
     return max(LOOK_RARE, min(LOOK, round(LOOK * share)))
 

@@ -16,7 +16,7 @@ from app.store.database import database
 from app.store.events import hourly_counts
 from app.store.events.filters import Condition, EventFilter
 from app.store.models import Event
-from app.store.queries import equal, fetch_int
+from app.store.queries import Codes, fetch_int, of_codes
 from app.support.clock import HOUR_MS, MINUTE_MS
 
 AsCell = Callable[[str], str]  # from the SQL of a text to the SQL of its cell
@@ -27,15 +27,23 @@ PATIENCE_MS = 5_000  # an insert takes milliseconds; a stalled insert must not b
 
 @dataclass(frozen=True)
 class Selection(EventFilter):
-    """Events of one customer and product for a report.
+    """Events of a customer and product for a report, or of several.
 
     Attributes:
+        customer, product: None if `customers` or `products` has several.
         is_part: whether this is one of many time ranges, so that the index should be used.
     """
 
-    customer: str
-    product: str
+    customer: str | None
+    product: str | None
     is_part: bool = False
+
+    @property
+    def pair(self) -> tuple[Codes, Codes]:
+        """Return its customer and product, or several of each."""
+        customer = self.customer if self.customer is not None else self.customers
+        product = self.product if self.product is not None else self.products
+        return customer or (), product or ()
 
     def between(self, start: int | None, end: int | None) -> Self:
         """Return the part of the selection in a time range; None means no further limit."""
@@ -62,16 +70,19 @@ def count(wanted: EventFilter | None = None) -> int:
     return database.fetch_int(f"SELECT count(*) FROM event WHERE {where}", values)
 
 
-def exist(customer: str, product: str | None = None, kind: str | None = None) -> bool:
-    """Return whether a customer, one of its products, or a type of that product has an event.
+def exist(customer: Codes, product: Codes | None = None, kind: str | None = None) -> bool:
+    """Return whether a customer, one of its products, or a type of that product has an event. All may be several.
 
     Types have no index, so this searches the hourly counts and the events that are not counted yet.
     """
-    if kind is None:
-        return equal(Event.select(), (Event.customer, customer), (Event.product, product)).exists()
+    if kind is None or product is None:
+        query = of_codes(Event.select(), Event.customer, customer)
+        return (query if product is None else of_codes(query, Event.product, product)).exists()
+    customers, products = ([codes] if isinstance(codes, str) else codes for codes in (customer, product))
     counted, newest = hourly_counts.watermark(), fetch_int(Event.select(fn.max(Event.id)))
     is_counted = hourly_counts.has(customer, product, kind)
-    return is_counted or number_of_newer(EventFilter(customer, product, [kind]), counted, newest) > 0
+    wanted = EventFilter(types=[kind], customers=customers, products=products)
+    return is_counted or number_of_newer(wanted, counted, newest) > 0
 
 
 def number_of_newer(selection: EventFilter, begin: int, end: int) -> int:
@@ -114,7 +125,7 @@ def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
     """
     if layout.kind == COLUMNS:
         return Measure(total, 0, None) if layout.keeps_extras else None
-    widest = max(catalog.widths(selection.customer, selection.product, selection.types).values(), default=0)
+    widest = max(catalog.widths(*selection.pair, selection.types).values(), default=0)
     where, values = selection.where()
     query = f"SELECT 1 FROM event WHERE {where} AND {database.context_width()} = {widest:d} LIMIT 1"
     with database.many_rows():  # usually the first row has the width
@@ -122,10 +133,15 @@ def shape(selection: Selection, layout: Layout, total: int) -> Measure | None:
     return Measure(total, widest, None) if has_one_of_width else None
 
 
-def rows(selection: Selection) -> Generator[tuple[int, str, str | list[str | None]]]:
-    """Return a selection's (timestamp, type, context) in report order, with the context as the database stores it."""
+def rows(selection: Selection, lead: Sequence[str] = ()) -> Generator[tuple[int, str, str | list[str | None]]]:
+    """Return a selection's (timestamp, type, context) in report order, with the context as the database stores it.
+
+    Args:
+        lead: columns of the event whose values come before the items of the context.
+    """
     where, values = selection.where()
-    return database.stream(f"SELECT timestamp, type, context FROM event WHERE {where} ORDER BY timestamp, id", values)
+    query = f"SELECT timestamp, type, {database.led_context(lead)} FROM event WHERE {where} ORDER BY timestamp, id"
+    return database.stream(query, values)
 
 
 def full_rows(selection: Selection) -> Generator[StoredRow]:
@@ -151,13 +167,18 @@ def csv_blocks(
     if layout.kind == COLUMNS:
         # Comparing the type's text once per row instead of once per column saves a sixth of the server's time.
         number = _by_type([str(number) for number in range(len(layout.contexts))], "NULL")
-        rows = f"SELECT timestamp, id, type, context, {number} AS type_number FROM event WHERE {where} {order}"
+        context = f"{database.led_context(layout.lead)} AS context"
+        rows = f"SELECT timestamp, id, type, {context}, {number} AS type_number FROM event WHERE {where} {order}"
         query = f"SELECT timestamp, {as_cell('type')}{_named_cells(layout, as_cell)} FROM ({rows}) AS event {order}"
         values = [*layout.contexts, *values]
     else:
         cells = "".join(f", {as_cell(database.context_item(index))}" for index in range(width))
         time = database.unless_wider("timestamp", width)
-        query = f"SELECT {time}, {as_cell('type')}{cells} FROM event WHERE {where} {order}"
+        rows = f"event WHERE {where}"
+        if layout.lead:
+            context = f"{database.led_context(layout.lead)} AS context"
+            rows = f"(SELECT timestamp, id, type, {context} FROM event WHERE {where} OFFSET 0) AS event"
+        query = f"SELECT {time}, {as_cell('type')}{cells} FROM {rows} {order}"
     return database.csv_blocks(query, values, delimiter, picked=selection.is_part)
 
 
@@ -220,10 +241,14 @@ def _named_cells(layout: Layout, as_cell: AsCell) -> str:
     cells = ""
     for column in layout.columns:
         if column == EXTRA:
-            items, otherwise = [_extras(layout, code) for code in layout.contexts], _array_behind(0, "context")
+            lead = len(layout.unlisted)
+            behind = _array_behind(lead, f"context[{lead + 1}:]" if lead else "context")
+            items, otherwise = [_extras(layout, code) for code in layout.contexts], behind
         else:
             places = [layout.place(code, column) for code in layout.contexts]
-            items, otherwise = [as_cell(database.context_item(at)) if at is not None else "" for at in places], "NULL"
+            items = [as_cell(database.context_item(at)) if at is not None else "" for at in places]
+            led = layout.unlisted.index(column) if column in layout.unlisted else None
+            otherwise = "NULL" if led is None else as_cell(database.context_item(led))
         cases = " ".join(f"WHEN {number} THEN {item}" for number, item in enumerate(items) if item)
         cells += f", CASE type_number {cases} ELSE {otherwise} END" if cases else f", {otherwise}"
     return cells

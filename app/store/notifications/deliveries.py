@@ -9,7 +9,8 @@ from peewee import Case, ColumnBase, Expression, Value, fn
 from app.store import queries, step_size
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule, ScheduleWebhook, Webhook
-from app.store.queries import among, equal, execute, fetch
+from app.store.queries import equal, execute, fetch
+from app.store.reports.reports import about
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
 REPORT_COMPLETED, REPORT_FAILED = "report.completed", "report.failed"  # event types
@@ -51,7 +52,7 @@ def unannounced_to(
         customers: only reports about these customers.
     """
     query = Report.select().where(Report.ended_at >= since, Report.status.in_(list(statuses)))
-    query = among(equal(query, (Report.account, account)), Report.customer, customers)
+    query = about(equal(query, (Report.account, account)), customers)
     return list(query.where(_has_no_delivery(Value(webhook))))
 
 
@@ -192,7 +193,7 @@ def newest(
     pairs = (Delivery.schedule, schedule), (Delivery.webhook, webhook), (Delivery.channel, channel)
     query = equal(Delivery.select(), *pairs)
     if customers is not None:
-        query = among(query.join(Report, on=Report.job == Delivery.report), Report.customer, customers)
+        query = about(query.join(Report, on=Report.job == Delivery.report), customers)
     return queries.newest(query, Delivery.id, limit)
 
 

@@ -9,7 +9,7 @@ from peewee import Field, fn
 from app.store.database import database
 from app.store.models import AuditEntry, IdempotencyKey, RejectedEvent, Report, ReportPart
 from app.store.queries import among, fetch
-from app.store.reports.reports import HELD, WAITS
+from app.store.reports.reports import HELD, WAITS, about
 
 MAX_COUNTED = 100_000  # maximum number of rows to count exactly
 Customers = Sequence[str] | None  # customers visible to the user; None means all
@@ -49,8 +49,8 @@ def files(customers: Customers, before: int) -> tuple[int, int, int | None, int]
     """Return the number of stored report files, their bytes, the first expiry, and how many expire before a time."""
     kept = (Report.status == "COMPLETE") & ~Report.removed & Report.file.is_null(False)
     query = Report.select(fn.count(Report.id), fn.sum(Report.bytes), fn.min(Report.expires_at)).where(kept)
-    ((number, size, first),) = fetch(among(query, Report.customer, customers))
-    going = among(Report.select().where(kept, Report.expires_at < before), Report.customer, customers).count()
+    ((number, size, first),) = fetch(about(query, customers))
+    going = about(Report.select().where(kept, Report.expires_at < before), customers).count()
     return number, int(size or 0), first, going
 
 

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from peewee import SQL, Case, Select, fn
+from peewee import SQL, Case, EnclosedNodeList, NodeList, Select, Value, fn
 
 from app.store import queries
 from app.store.database import database, server_time
 from app.store.models import Report, ScheduleRecipient
 from app.store.models import ReportAttempt as Attempt
 from app.store.models import ReportPart as Part
-from app.store.queries import among, equal, execute, fetch, fetch_column, fetch_int
+from app.store.queries import AnySelect, equal, execute, fetch, fetch_column, fetch_int
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # The states that people see.
@@ -76,6 +76,16 @@ def by_job(job: str) -> Report | None:
     return Report.get_or_none(Report.job == job)
 
 
+def about(query: AnySelect, customers: Sequence[str] | None) -> AnySelect:
+    """Limit a query to reports about these customers only. None means any."""
+    if customers is None:
+        return query
+    items, marks = database.json_items(Report.customers), EnclosedNodeList([Value(code) for code in customers])
+    others = NodeList((SQL("EXISTS (SELECT 1 FROM"), items, SQL("WHERE value NOT IN"), marks, SQL(")")))
+    of_one = Report.customers.is_null() & Report.customer.in_(list(customers))
+    return query.where(of_one | (Report.customers.is_null(False) & ~others))
+
+
 def newest(
     limit: int,
     *,
@@ -104,7 +114,7 @@ def newest(
     query = equal(query, (Report.account_name, sought.user), (Report.product, sought.product))
     if text := sought.text:  # wildcards are taken literally
         query = query.where(Report.name.contains(text) | Report.customer.contains(text) | Report.product.contains(text))
-    query = among(query, Report.customer, customers)
+    query = about(query, customers)
     if state is not None:
         query = query.where(STATES[state])
     return queries.newest(query, Report.id, limit, before)
@@ -112,7 +122,7 @@ def newest(
 
 def users(customers: Sequence[str] | None, limit: int) -> list[str]:
     """Return the names of the users who started reports about some customers, in alphabetical order."""
-    query = among(Report.select(Report.account_name).distinct(), Report.customer, customers)
+    query = about(Report.select(Report.account_name).distinct(), customers)
     return fetch_column(query.order_by(Report.account_name).limit(limit))
 
 
@@ -123,7 +133,7 @@ def rename(job: str, name: str | None) -> None:
 def number(status: str, account: int | None, customers: Sequence[str] | None) -> int:
     """Return the number of reports with a status; see `newest`."""
     query = equal(Report.select(), (Report.status, status), (Report.account, account))
-    return among(query, Report.customer, customers).count()
+    return about(query, customers).count()
 
 
 class Waiting(NamedTuple):

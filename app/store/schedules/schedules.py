@@ -11,6 +11,7 @@ from app.store.database import transaction
 from app.store.models import Delivery, Report, Schedule, ScheduleRecipient, ScheduleWebhook
 from app.store.notifications import deliveries
 from app.store.queries import among, equal, execute
+from app.store.reports.reports import about
 
 
 def by_id(key: int) -> Schedule | None:
@@ -127,4 +128,4 @@ def count_reports(key: int, customers: Sequence[str] | None = None) -> int:
 
 def _started(key: int, customers: Sequence[str] | None) -> ModelSelect[Report]:
     """Select a schedule's reports by their own customer, because the schedule may have had another one before."""
-    return among(Report.select().where(Report.schedule == key), Report.customer, customers)
+    return about(Report.select().where(Report.schedule == key), customers)

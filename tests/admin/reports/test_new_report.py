@@ -53,6 +53,25 @@ def test_a_completed_form_starts_the_report_and_redirects_to_it(boss, services):
     assert report.output == {"delimiter": ";", "layout": "positional", "header": True}
 
 
+def test_several_customers_are_one_per_line_and_fill_in_the_form_of_the_same_report(boss, services):
+    report = start_report(boss, services, customers=" OTHER \r\nBARCHART\r\n")
+    assert (report.customers, report.products, report.product) == (["BARCHART", "OTHER"], None, "PORTFOLIO")
+    page = boss.read(f"/admin/reports/JOB-{report.job}")
+    assert "BARCHART, OTHER" in page.text
+    again = next(link["href"] for link in page.all("a") if link["href"].startswith("/admin/reports/new?"))
+    assert form_values(boss.read(again))[0] == "BARCHART"
+    assert boss.read(again).value("customers") == "OTHER"
+    shown = read(start(boss, customers="OTHER", estimate="y", header="y"))
+    assert announced_columns(shown)[:3] == ["timestamp", "type", "customer"]
+    assert {row[2] for row in sample_rows(shown)} == {"BARCHART", "OTHER"}
+
+
+@pytest.mark.parametrize(("first", "more", "line"), [("BARCHART", "OTHER\nX", 2), ("", "OTHER\nBARCHART\nX", 3)])
+def test_an_error_about_a_further_customer_names_its_line(boss, first, more, line):
+    answer = start(boss, customer=first, customers=more)
+    assert f'More customers, line {line}, is "X", which is not known' in read(answer).wrong("customers")
+
+
 def test_empty_fields_are_not_sent(boss, services):
     report = start_report(boss, services, delimiter="")
     assert (report.types, report.start, report.end, report.output) == (None, None, None, None)

@@ -148,6 +148,12 @@ def test_other_formats_keep_every_field(tally, nobody, run, format):
     assert table.column("timestamp").type == pyarrow.timestamp("ms", "UTC")
 
 
+def test_a_report_about_several_products_tells_them_apart(tally, nobody, run):
+    nobody.send(event(), event(product="TRADER"))
+    frame = run(tally.report("BARCHART", ["PORTFOLIO", "TRADER"])).to_pandas()
+    assert list(frame["product"]) == ["PORTFOLIO", "TRADER"]
+
+
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
 def test_a_report_without_an_event_has_no_rows(tally, nobody, run, format):
     nobody.send(event())

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from tally_client.encode import Encoder, Item, Timestamp
 from tally_client.errors import InvalidSetting
 from tally_client.queue import DROP_OLDEST, OVERFLOWS, Limits, MemoryQueue, Queue
-from tally_client.reading import Changes, Codes, Event, Moment, Reader, Report, make_filter
+from tally_client.reading import Changes, Codes, Event, Moment, Reader, Report, make_filter, name_codes
 from tally_client.rejected import Rejected, RejectedEvents
 from tally_client.sender import Sender, Stats
 from tally_client.spool import FSYNCS, INTERVAL, Spool
@@ -201,8 +201,8 @@ class Tally:
 
     def report(
         self,
-        customer: str,
-        product: str,
+        customer: Codes,
+        product: Codes,
         types: Codes = (),
         *,
         start: Moment | None = None,
@@ -213,6 +213,7 @@ class Tally:
         """Start a report: a file with every event that matches.
 
         Args:
+            customer, product: one, or several, which a column of the file tells apart.
             types, start, end: as for `events`.
             format: "csv" (with a header, separated by commas), "jsonl" or "parquet".
             output: further options of the API, such as `layout="positional"` or `compression="gzip"`.
@@ -223,7 +224,11 @@ class Tally:
         _check_choice("format", format, FORMATS)
         looks = {"delimiter": ",", "header": True} if format == "csv" else {}
         body = {
-            "filter": make_filter(customer, product, types, start, end),
+            "filter": {
+                **name_codes("customer", customer),
+                **name_codes("product", product),
+                **make_filter(None, None, types, start, end),
+            },
             "output": {**looks, "format": format, **output},
         }
         return Report(self._reader, self._reader.ask("POST", "/reports", body))

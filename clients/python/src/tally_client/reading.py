@@ -116,6 +116,11 @@ def make_filter(
     return {name: value for name, value in given.items() if value not in (None, [])}
 
 
+def name_codes(name: str, codes: Codes) -> dict[str, Any]:
+    """Return the part of a report's filter with one code, or with the list of several."""
+    return {name: codes} if isinstance(codes, str) else {f"{name}s": list(codes)}
+
+
 def _milliseconds(moment: Moment, field: str) -> int:
     if isinstance(moment, date) and not isinstance(moment, datetime):
         midnight = datetime(moment.year, moment.month, moment.day, tzinfo=timezone.utc)

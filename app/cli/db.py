@@ -14,7 +14,7 @@ from app.store import database
 
 @click.group()
 def db() -> None:
-    """The database: list its migrations, show, upgrade or check it."""
+    """The database: list its migrations, show, upgrade, check or index it."""
 
 
 @db.command("list")
@@ -46,6 +46,17 @@ def upgrade(as_json: bool) -> None:
     words = f"Applied {', '.join(done.applied)}." if done.applied else "The database is up to date."
     words += f" The backup from before is {done.backup}" if done.backup else ""
     say({"applied": done.applied, "backup": done.backup}, words, json=as_json)
+
+
+@db.command()
+@command
+def index(as_json: bool) -> None:
+    """Create the index of context values on PostgreSQL, if it is missing; events are accepted meanwhile.
+
+    The scheduler creates it by itself, unless there are very many events. It takes about 25 µs per event.
+    """
+    database.index_items()
+    say({"indexed": True}, "The index exists.", json=as_json)
 
 
 @db.command()

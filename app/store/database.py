@@ -149,9 +149,12 @@ def shrink_log() -> None:
     database.shrink_log()
 
 
-def index_items() -> None:
-    """Create the index of the events' context items, if it is missing. Nothing waits for it."""
-    database.index_items()
+def index_items(max_bytes: int | None = None) -> bool:
+    """Create the index of the events' context items, if it is missing. Nothing waits for it.
+
+    Return False without creating it if the table of events is larger than `max_bytes`.
+    """
+    return database.index_items(max_bytes)
 
 
 def give_back_space() -> None:

@@ -37,6 +37,9 @@ SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 EVALUATE_SECONDS = 10.0  # to the next look whether an evaluation of the alert rules is due
 NOTIFY_SECONDS = 5.0
+# Larger tables of events get the index on request only, because its creation takes a processor for longer: some eight
+# minutes at this size.
+MAX_INDEXED_BYTES = 4 * 1024**3
 INDEX_SECONDS = 600.0  # to the next look whether the index of context items exists
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
@@ -82,9 +85,10 @@ class Scheduler:
             (deliveries.send, NOTIFY_SECONDS),
             (self._back_up, BACKUP_SECONDS),
             (self._evaluate_alerts, EVALUATE_SECONDS),
-            (index_items, INDEX_SECONDS),
+            (self._index_items, INDEX_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
+        self._has_noted_index = False
 
     def run_due(self) -> None:
         """Run the tasks that are due. A task for which the database or Redis is away is due again later."""
@@ -119,7 +123,12 @@ class Scheduler:
 
         The thread may end with the process at any time, because an incomplete index is replaced.
         """
-        self._run_beside(index_items, INDEX_SECONDS, "index")
+        self._run_beside(self._index_items, INDEX_SECONDS, "index")
+
+    def _index_items(self) -> None:
+        if not (index_items(MAX_INDEXED_BYTES) or self._has_noted_index):
+            self._has_noted_index = True
+            log.warning("index of context values not created", reason="many events", create="tally db index")
 
     def evaluate_alerts_beside(self) -> None:
         """Evaluate the alert rules in a separate thread from now on, so that they do not wait for other tasks.

@@ -138,7 +138,7 @@ class Backend(Protocol):
     # The index of the first items of contexts. It may be missing until `index_items` has created it, which takes long
     # if there are many events, but blocks nothing.
     def has_item_index(self) -> bool: ...
-    def index_items(self) -> None: ...
+    def index_items(self, max_bytes: int | None = None) -> bool: ...  # False: the table of events is larger than that
 
     def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
         """Return the rows of a query for events with an item, or None if it takes longer or there is no index."""

@@ -346,22 +346,25 @@ class PostgresBackend(Availability, PooledPostgresqlDatabase):  # type: ignore[m
     def has_item_index(self) -> bool:
         return bool(self.execute_sql(HAS_ITEM_INDEX).fetchone()[0])
 
-    def index_items(self) -> None:
+    def index_items(self, max_bytes: int | None = None) -> bool:
         if self.has_item_index():
-            return
+            return True
+        if max_bytes is not None and self.fetch_int("SELECT pg_table_size('event')") > max_bytes:
+            return False
         # Another connection holds the lock, because an index that is created concurrently is in no transaction.
         with translated(), self._adapter.connect(self, **self.connect_params) as lock, lock.transaction():
             lock.execute(f"SELECT {LIFTED.format(is_local='true')}")
             # Without parameters, because a portal would keep its snapshot, for whose end the index waits.
             cursor = lock.execute(f"SELECT pg_try_advisory_xact_lock({ITEM_INDEX})")
             if cursor.fetchone() != (True,) or self.has_item_index():
-                return
+                return True
             self.execute_sql(f"SELECT {LIFTED.format(is_local='false')}")
             try:
                 self.execute_sql("DROP INDEX CONCURRENTLY IF EXISTS event_item")  # an interrupted one is invalid
                 self.execute_sql(CREATE_ITEM_INDEX)
             finally:
                 self.drop_connection()
+        return True
 
     def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
         try:

@@ -234,8 +234,9 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
     def has_item_index(self) -> bool:
         return False
 
-    def index_items(self) -> None:
+    def index_items(self, max_bytes: int | None = None) -> bool:
         """Do nothing, because SQLite has no index that costs inserting as little."""
+        return True
 
     def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
         return None

@@ -6,9 +6,11 @@ import json
 import random
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.exceptions import InputInvalid
 from app.services.events.rejected import Origin
+from app.services.operations import scheduler
 from app.services.people.accounts import SYSTEM, Principal
 from app.store.database import database, index_items
 from app.store.events import search
@@ -152,3 +154,16 @@ def test_the_index_finds_a_rare_item_in_one_page(services, monkeypatch):
     page = services.listing.page(SYSTEM, services.catalog.event_filter(SYSTEM, {"value": "user-3"}), 50)
     assert [one.context for one in page.events] == [["user-3", None]]
     assert page.next is None
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_very_large_table_is_indexed_on_request_only(services, monkeypatch):
+    database.execute_sql("DROP INDEX IF EXISTS event_item")
+    monkeypatch.setattr(scheduler, "MAX_INDEXED_BYTES", 0)
+    with capture_logs() as logged:
+        services.scheduler.run_all()
+        services.scheduler.run_all()
+    assert [one["event"] for one in logged].count("index of context values not created") == 1
+    assert not database.has_item_index()
+    assert index_items()
+    assert database.has_item_index()

@@ -25,7 +25,7 @@ class State:
 REPORT = {
     "queued": State("Queued", "hourglass", "quiet", "Waits for a worker."),
     "running": State("Running", "arrow-repeat", "accent", "A worker is writing the file."),
-    "silent": State("No heartbeat", "question-circle", "warning", "Its worker is silent. Another attempt continues it."),
+    "silent": State("No heartbeat", "question-circle", "warning", "Its worker is silent. Another continues it."),
     "paused": State("Paused", "pause-circle", "quiet", "Made way for a smaller report, and continues by itself."),
     "COMPLETE": State("Complete", "check-circle", "good", "The file can be downloaded."),
     "TIMEOUT": State("Timed out", "clock-history", "warning", "Took longer than allowed. It can be retried."),
@@ -95,5 +95,4 @@ LEGEND = {
 
 
 def register(app: Flask) -> None:
-    app.add_template_global(LEGEND, "LEGEND")
-    app.add_template_global(WORKER, "WORKER_STATES")
+    app.jinja_env.globals |= {"LEGEND": LEGEND, "WORKER_STATES": WORKER}

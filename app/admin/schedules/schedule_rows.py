@@ -15,7 +15,6 @@ from app.schemas.schedules import covers, when
 from app.services.rows import Report, Schedule
 
 
-
 @dataclass(frozen=True)
 class ScheduleRow:
     """Recurring report, ready to be shown.

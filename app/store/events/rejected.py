@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from peewee import SQL, ModelSelect, fn
+from peewee import SQL, ModelSelect, Node, fn
 
 from app.store import queries, step_size
 from app.store.database import database
@@ -41,13 +41,21 @@ def write(rows: Sequence[dict[str, Any]], dropped: int) -> None:
 
 def newest(limit: int, *, before: int | None = None, wanted: RejectedFilter = ALL) -> list[RejectedEvent]:
     """Return the newest rejected events that match, `before` an id for the next page."""
-    return queries.newest(apply(RejectedEvent.select(), wanted), RejectedEvent.id, limit, before)
+    query = apply(RejectedEvent.select(RejectedEvent.id), wanted)
+    query = query if before is None else query.where(RejectedEvent.id < before)
+    return _first_of(query, RejectedEvent.id.desc(), limit)
 
 
 def oldest(limit: int, *, after: int, up_to: int, wanted: RejectedFilter = ALL) -> list[RejectedEvent]:
     """Return the oldest rejected events that match with ids after `after` and up to `up_to`."""
-    query = apply(RejectedEvent.select(), wanted).where(RejectedEvent.id > after, RejectedEvent.id <= up_to)
-    return list(query.order_by(RejectedEvent.id).limit(limit))
+    query = apply(RejectedEvent.select(RejectedEvent.id), wanted)
+    return _first_of(query.where(RejectedEvent.id > after, RejectedEvent.id <= up_to), RejectedEvent.id, limit)
+
+
+def _first_of(query: ModelSelect[RejectedEvent], order: Node, limit: int) -> list[RejectedEvent]:
+    """Return the first rows of a query for ids. Their order is found by ids alone, because events are long."""
+    ids = query.order_by(order).limit(limit)
+    return list(RejectedEvent.select().where(RejectedEvent.id.in_(ids)).order_by(order))
 
 
 def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:

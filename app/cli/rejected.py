@@ -107,7 +107,7 @@ def resend(ids: tuple[int | str, ...], everything: bool, parse_timestamps: bool,
     """Send rejected events again, those with the given ids, all, or those that match a filter.
 
     Events that are now valid are stored and leave the rejected events. They are sent unchanged, unless
-    --parse-timestamps is given.
+    --parse-timestamps is given. A text is looked for in the latest 20,000 events that match the rest of the filter.
 
     ID is the number of a rejected event, or the UUID of a refused request. A request is stored as one batch, with its
     valid events, or not at all; for an event that arrived in a request, the whole request is sent. Exits with 3 if

@@ -32,6 +32,7 @@ class Counts:
         dropped: number of rejected events that were not stored.
         requests: number of stored refused requests.
         waiting: number of valid events in these requests.
+        is_filtered: whether a filter limits the events.
     """
 
     fields: list[tuple[str, int]]
@@ -39,6 +40,7 @@ class Counts:
     dropped: int
     requests: int
     waiting: int
+    is_filtered: bool
 
 
 @page("/rejected", "system")
@@ -71,7 +73,8 @@ def counts(wanted: RejectedFilter = ALL) -> Counts:
     """Return the counts of the events that match, and of all requests."""
     fields = services().rejected.by_field(caller(), wanted)
     number = sum(number for _, number in fields)
-    return Counts(fields, number, services().rejected.dropped(), *services().rejected.request_totals(caller()))
+    dropped, totals = services().rejected.dropped(), services().rejected.request_totals(caller())
+    return Counts(fields, number, dropped, *totals, not wanted.is_empty)
 
 
 def _group_values(query: RejectedQuery) -> Values:

@@ -53,6 +53,7 @@ def test_the_events_are_stored_with_the_times_that_they_had(olga, refuse):
     assert audit_entries()[-1][2] == {"stored": 1, "refused": 1, "changed": "timestamp: read as ISO 8601"}
 
 
+@pytest.mark.both_databases
 def test_an_event_that_is_still_invalid_stays_with_its_new_reason_and_can_be_sent_later(olga, refuse, services):
     services.catalog.load_sample()
     services.catalog.strict = True

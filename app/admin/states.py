@@ -25,7 +25,7 @@ class State:
 REPORT = {
     "queued": State("Queued", "hourglass", "quiet", "Waits for a worker."),
     "running": State("Running", "arrow-repeat", "accent", "A worker is writing the file."),
-    "silent": State("No heartbeat", "question-circle", "warning", "Its worker is silent. Another continues it."),
+    "silent": State("No heartbeat", "question-circle", "warning", "Its worker is silent. Another attempt continues."),
     "paused": State("Paused", "pause-circle", "quiet", "Made way for a smaller report, and continues by itself."),
     "COMPLETE": State("Complete", "check-circle", "good", "The file can be downloaded."),
     "TIMEOUT": State("Timed out", "clock-history", "warning", "Took longer than allowed. It can be retried."),

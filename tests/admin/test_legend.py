@@ -13,7 +13,7 @@ TEMPLATES = Path(__file__).parents[2] / "templates" / "admin"
 
 
 def test_the_page_system_explains_every_state_by_icon_word_and_sentence(olga):
-    legend = olga.read("/admin/system").first("details", class_="legend")
+    legend = olga.read("/admin/system").first("details", class_="states")
     assert [heading.text for heading in legend.all("h2")] == list(LEGEND)
     states = [state for states in LEGEND.values() for state in states.values()]
     assert [badge.text for badge in legend.all(class_="state-badge")] == [state.word for state in states]
@@ -29,7 +29,7 @@ def test_the_page_system_explains_every_state_by_icon_word_and_sentence(olga):
     [("reports", "Queued"), ("reports/recurring", "Active"), ("alerts", "Pending"), ("tokens", "Active")],
 )
 def test_a_list_with_states_explains_its_own(boss, path, first):
-    legend = boss.read(f"/admin/{path}").first("details", class_="legend")
+    legend = boss.read(f"/admin/{path}").first("details", class_="states")
     assert legend.first("dt").text == first
 
 

@@ -120,6 +120,10 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("events-search", "/admin/events?product=PORTFOLIO&text=SAP", act=_open("Event types:"))
     yield Shot("events-none", "/admin/events?customer=FERNHILL&text=nowhere")
     yield Shot("explore-item", "/admin/explore?by=context:userId&range=30d")
+    yield Shot("rejected-filter", "/admin/rejected?customer=BARCHART&reason=timestamp-wrong&text=portfolio")
+    yield Shot("rejected-filter-wrong", "/admin/rejected/by/event?start=soon&reason=colour")
+    yield Shot("reports-legend", "/admin/reports", act=_open("What the icons mean"))
+    yield Shot("system-legend", "/admin/system", act=_open("What the icons mean"))
     yield Shot("explore-wrong", "/admin/explore?by=colour&start=soon")
     yield Shot("events-wrong", "/admin/events?start=soon")
     for name, state in REPORTS.items():

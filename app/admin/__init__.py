@@ -21,6 +21,7 @@ from app.admin import (
     people,
     reports,
     schedules,
+    states,
     template_filters,
     zones,
 )
@@ -56,8 +57,9 @@ def register(app: Flask) -> None:
     app.url_map.converters["int"] = Id
     app.register_blueprint(blueprint)
     app.add_url_rule("/", "home", home)
-    for module in (template_filters, zones, events.chart, people.single_sign_on, icons, navigation, headers, errors):
+    for module in (template_filters, states, zones, events.chart, people.single_sign_on, icons, navigation, headers):
         module.register(app)
+    errors.register(app)
 
 
 class Id(IntegerConverter):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from app.cli.confirm import confirm, yes_option
 from app.cli.output import REFUSED, command, say, services, utc
-from app.cli.params import limit_option
+from app.cli.params import limit_option, range_options
+from app.services.events.rejected_query import REASONS, rejected_filter, within_reach
+from app.services.events.resend import READ_TIMESTAMPS, Change
 from app.services.people.principal import SYSTEM
+from app.store.events.rejected_filter import RejectedFilter
 from app.store.models import RejectedEvent, RejectedRequest
 
 MAX_PRINTED = 10  # rejected events whose reasons are printed
@@ -36,20 +41,41 @@ def rejected() -> None:
     """Rejected events and refused requests: list, show, resend, remove."""
 
 
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a filter of rejected events, which `rejected_filter` reads, to a command."""
+    for option in (
+        click.option("--text", help="Only with this text in the event or in its reasons."),
+        click.option("--origin", metavar="TEXT", help="Only from this address or network, or of this request id."),
+        click.option(
+            "--reason", metavar="REASON", type=click.Choice(list(REASONS)), help=f"One of {', '.join(REASONS)}."
+        ),
+        click.option("--type", metavar="CODE", help="Only of this type."),
+        click.option("--product", metavar="CODE", help="Only of this product."),
+        click.option("--customer", metavar="CODE", help="Only of this customer."),
+    ):
+        function = option(function)
+    return range_options(function)
+
+
 @rejected.command("list")
+@filter_options
 @limit_option
 @click.option("--before", type=click.IntRange(1), metavar="ID", help="Only events before this one: the next page.")
 @click.option("--requests", is_flag=True, help="The refused requests instead, whose valid events were not stored.")
 @command
-def list_rejected(limit: int, before: int | None, requests: bool, as_json: bool) -> None:
-    """List the newest rejected events with the first reason of each."""
+def list_rejected(limit: int, before: int | None, requests: bool, as_json: bool, **given: Any) -> None:
+    """List the newest rejected events with the first reason of each.
+
+    A time is that of arrival. A text is looked for in the latest 20,000 events that match the rest of the filter.
+    """
+    wanted = rejected_filter(**given)
     if requests:
-        found = services().rejected.requests(SYSTEM, limit, before)
-        words = "\n".join(map(_render_request, found)) or "There are no refused requests."
+        found = services().rejected.requests(SYSTEM, limit, before, wanted)
+        words = "\n".join(map(_render_request, found)) or f"There are no {_matching(wanted)}refused requests."
         say([_request_as_json(one) for one in found], words, json=as_json)
         return
-    events = services().rejected.page(SYSTEM, limit, before)
-    words = "\n".join(map(_render, events)) or "There are no rejected events."
+    events = services().rejected.page(SYSTEM, limit, before, within_reach(SYSTEM, wanted, before))
+    words = "\n".join(map(_render, events)) or f"There are no {_matching(wanted)}rejected events."
     say([_as_json(one) for one in events], words, json=as_json)
 
 
@@ -74,18 +100,25 @@ def show(key: int | str, as_json: bool) -> None:
 @rejected.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=Key())
 @click.option("--all", "everything", is_flag=True, help="All rejected events and refused requests.")
+@filter_options
+@click.option("--parse-timestamps", is_flag=True, help="Read timestamps in ISO 8601; without a zone they are in UTC.")
 @command
-def resend(ids: tuple[int | str, ...], everything: bool, as_json: bool) -> None:
-    """Send rejected events again unchanged. Events that are now valid are stored and leave the rejected events.
+def resend(ids: tuple[int | str, ...], everything: bool, parse_timestamps: bool, as_json: bool, **given: Any) -> None:
+    """Send rejected events again, those with the given ids, all, or those that match a filter.
+
+    Events that are now valid are stored and leave the rejected events. They are sent unchanged, unless
+    --parse-timestamps is given. A text is looked for in the latest 20,000 events that match the rest of the filter.
 
     ID is the number of a rejected event, or the UUID of a refused request. A request is stored as one batch, with its
     valid events, or not at all; for an event that arrived in a request, the whole request is sent. Exits with 3 if
     some are still rejected.
     """
-    if bool(ids) == everything:
-        raise click.UsageError("Give the ids of rejected events, or --all.")
+    wanted = rejected_filter(**given)
+    if [bool(ids), everything, not wanted.is_empty].count(True) != 1:
+        raise click.UsageError("Give the ids of rejected events, --all, or a filter, and only one of them.")
     sent, refused = 0, []
-    for outcome in services().resend.send_as_they_are(None if everything else dict.fromkeys(ids)):
+    change = READ_TIMESTAMPS if parse_timestamps else Change()
+    for outcome in services().resend.send_many(dict.fromkeys(ids) or None, wanted, change):
         if outcome.reasons:
             refused.append(outcome)
         else:
@@ -117,6 +150,10 @@ def remove(keys: tuple[int | str, ...], yes: bool, as_json: bool) -> None:
     for request in requests:
         service.discard_request(SYSTEM, request)
     say({"events": len(events), "requests": len(requests)}, f"Removed {counts}.", json=as_json)
+
+
+def _matching(wanted: RejectedFilter) -> str:
+    return "" if wanted.is_empty else "matching "
 
 
 def _as_json(one: RejectedEvent) -> dict[str, object]:

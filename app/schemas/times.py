@@ -12,7 +12,7 @@ TIME = "a day (2026-11-01), ISO 8601 (2026-11-01T10:57:00+01:00), milliseconds s
 DURATION = "a number of seconds, or a number with a unit: 90s, 15m, 12h, 7d, 2w"
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?")
 _DURATION = re.compile(r"(\d{1,9})([smhdw])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DAY_MS = 86_400_000
@@ -38,9 +38,18 @@ def parse_time(text: str, *, last: bool = False) -> int:
         time = _milliseconds(text)
     else:
         raise ValueError(f"{text!r} is not {TIME}.")
-    if not 0 <= time <= MAX_TIME:
-        raise ValueError(f"{text!r} is not between the years 1970 and 9999.")
-    return time
+    return _check_range(time, text)
+
+
+def parse_moment(text: str) -> int:
+    """Return a date and time in ISO 8601 in milliseconds since 1970. A time without a zone is in UTC.
+
+    Raises:
+        ValueError: the text is something else, such as a day without a time, or out of range.
+    """
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a date and time in ISO 8601.")
+    return _check_range(_milliseconds(text), text)
 
 
 def parse_duration(text: str) -> int:
@@ -53,6 +62,12 @@ def parse_duration(text: str) -> int:
     if not found:
         raise ValueError(f"{text!r} is not {DURATION}.")
     return int(found[1]) * _UNIT_SECONDS[found[2]]
+
+
+def _check_range(time: int, text: str) -> int:
+    if not 0 <= time <= MAX_TIME:
+        raise ValueError(f"{text!r} is not between the years 1970 and 9999.")
+    return time
 
 
 def _milliseconds(text: str) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from app.store.events.filters import EventFilter
+from app.store.events.rejected_filter import ALL as ALL_REJECTED
+from app.store.events.rejected_filter import SEARCHED as SEARCHED_REJECTED
+from app.store.events.rejected_filter import RejectedFilter
 from app.store.events.rejected_groups import Key as GroupKey
 from app.store.models import (
     Alert,
@@ -21,6 +24,8 @@ from app.store.people.audit import AuditFilter
 from app.store.reports.reports import ReportFilter
 
 __all__ = [
+    "ALL_REJECTED",
+    "SEARCHED_REJECTED",
     "Alert",
     "AlertRule",
     "AlertSilence",
@@ -30,6 +35,7 @@ __all__ = [
     "EventFilter",
     "GroupKey",
     "RejectedEvent",
+    "RejectedFilter",
     "RejectedRequest",
     "Report",
     "ReportFilter",

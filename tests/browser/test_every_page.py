@@ -152,13 +152,21 @@ class PageTour:
         page.get_by_role("link", name="type is wrong").first.click()
         page.wait_for_url("**/rejected/group?**")
         page.get_by_label("Change before sending").select_option("type")
-        submit(page, "again")
+        submit(page, "again…")
         yield "a group of rejected events, with an error", page
+        page.get_by_label("Change before sending").select_option("timestamp-iso")
+        submit(page, "again…")
+        yield "the question before a group is sent", page
+        page.get_by_role("link", name="Cancel").click()
+        page.wait_for_url("**/rejected/group?**")
         page.get_by_role("link", name=re.compile("Remove (it|all of them)")).click()
         page.wait_for_url("**/group/remove?**")
         yield "the confirmation of removing a group", page
         page = self.go("rejected/by/event")
         yield "rejected events", page
+        yield "rejected events with a filter", self.go("rejected?text=nothing&start=5&reason=type-wrong")
+        yield "rejected events with an invalid filter", self.go("rejected/by/event?start=5&end=3&reason=colour")
+        page = self.go("rejected/by/event")
         page.get_by_role("link", name="Edit and send again").nth(2).click()
         page.wait_for_url(re.compile(r"/admin/rejected/\d+"))
         submit(page, "Send again")
@@ -172,7 +180,10 @@ class PageTour:
         yield "refused requests", page
         page.locator("tbody a").first.click()
         page.wait_for_url("**/rejected/request/*")
-        submit(page, "again")
+        page.get_by_role("link", name="again…").click()
+        page.wait_for_url("**/send")
+        yield "the question before a request is sent", page
+        submit(page, "Send 3 events")
         yield "a refused request that is still invalid", page
         page.get_by_role("link", name="Remove the request").click()
         page.wait_for_url("**/remove")

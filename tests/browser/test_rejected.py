@@ -27,7 +27,9 @@ def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Se
     group.filter(has_text="type is wrong").get_by_role("link").click()
     page.get_by_label("Change before sending").select_option("type")
     page.locator("#value").fill("MENDED")
-    submit(page, "Send all 3 again")
+    submit(page, "Send all 3 again…")
+    expect(page.get_by_role("heading", name="Send 3 events again?")).to_be_visible()
+    submit(page, "Send 3 events")
     page.goto(f"/admin/events?product={product}")
     expect(page.locator(".events .type")).to_have_text(["MENDED"] * 3)
 
@@ -49,6 +51,31 @@ def test_a_group_is_sent_again_one_is_edited_and_the_rest_is_removed(service: Se
     page.goto("/admin/rejected")
     expect(page.get_by_role("heading", name="Rejected events")).to_be_visible()
     expect(group).to_have_count(0)
+
+
+def test_timestamps_are_read_in_a_group_that_a_filter_finds(service: Service, opener: PageOpener):
+    product = f"P-{uuid.uuid4()}"
+    texts = ["2026-11-23T10:57:00Z", "2026-11-23T10:57:00.250", "soon"]
+    service.refuse(*[event(product=product, timestamp=text, customer="C") for text in texts])
+    service.refuse(event(product=product, timestamp="2026-11-23T10:57:00Z", customer="OTHER"))
+    page = opener.open(service)
+    page.goto("/admin/rejected")
+    page.get_by_label("Product", exact=True).fill(product)
+    page.get_by_label("Customer", exact=True).fill("C")
+    submit(page, "Show")
+    group = page.locator(".groups tr", has_text=product)
+    expect(group.locator(".count")).to_have_text("3")
+    group.get_by_role("link").click()
+    page.get_by_role("link", name="Read timestamps as ISO 8601").click()
+    expect(page.locator(".timestamps tbody tr")).to_have_count(2)
+    expect(
+        page.get_by_text("2 can be read (1 without a zone, as UTC), and 1 cannot, which stays as it is.")
+    ).to_be_visible()
+    submit(page, "Send 3 events")
+    expect(page.get_by_text("2 events are stored. 1 is still rejected.")).to_be_visible()
+    expect(page.get_by_text("Only events with Customer: C.")).to_be_visible()
+    page.goto(f"/admin/events?product={product}")
+    expect(page.locator(".events .type")).to_have_count(2)
 
 
 def test_a_group_grows_while_it_is_open(service: Service, opener: PageOpener):

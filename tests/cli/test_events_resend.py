@@ -73,7 +73,7 @@ def test_an_event_is_stored_and_removed_in_one_transaction(send_invalid, prints,
     with monkeypatch.context() as patch:
         patch.setattr(rejected, "claim", lambda keys: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            list(services.resend.send_as_they_are(None))
+            list(services.resend.send_many(None))
     assert contexts() == []
     assert prints("events", "resend", "--all") == {"sent": 1, "refused": 0}
     assert len(contexts()) == 1
@@ -107,8 +107,18 @@ def test_concurrent_resends_of_requests_and_events_store_each_event_once(nobody,
         resends = [threads.start(send, keys) for keys in (ids, ids[::-1], uuids, uuids[::-1])]
     for thread in resends:
         thread.result()
-    list(services.resend.send_as_they_are(None))
+    list(services.resend.send_many(None))
     assert contexts() == sorted([text] for text in known)
+
+
+def test_events_of_a_filter_are_sent_with_their_timestamps_read(send_invalid, flask):
+    send_invalid(*[event(timestamp="2026-11-23T10:57:00+01:00", customer=code) for code in "ABA"], event(timestamp="x"))
+    result = flask("events", "resend", "--customer", "A", "--parse-timestamps", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"sent": 2, "refused": 0})
+    assert {(row.customer, row.timestamp) for row in newest_events(10)} == {("A", 1_795_427_820_000)}
+    result = flask("events", "resend", "--all", "--parse-timestamps", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (3, {"sent": 1, "refused": 1})
+    assert len(rejected.newest(10)) == 1
 
 
 def test_invalid_json_is_rejected_again(send_invalid, nobody, flask, services):
@@ -154,7 +164,10 @@ def test_an_unknown_id_is_reported(fails):
     assert "There is no rejected event 7" in fails("events", "resend", 7)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--all", 1), ("x",), ("0",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--all", 1), ("x",), ("0",), (1, "--type", "X"), ("--all", "--text", "x"), ("--parse-timestamps",)],
+)
 def test_a_usage_error_sends_nothing(send_invalid, flask, arguments):
     send_invalid(event(timestamp=-1))
     assert flask("events", "resend", *arguments).exit_code == 2

@@ -28,6 +28,19 @@ def test_they_are_listed_and_shown(refused, prints, succeeds, fails):
     assert fails("events", "rejected", "show", 999).startswith("Error: There is no rejected event 999")
 
 
+def test_they_are_filtered(refused, prints, succeeds, fails):
+    def places(*options: object) -> list[tuple[int, str]]:
+        return [(one["place"], one["field"]) for one in prints("events", "rejected", "list", *options)]
+
+    assert places("--reason", "product-wrong") == [(2, "product")]
+    assert places("--product", "PORTFOLIO", "--text", "IS -2") == [(2, "timestamp")]
+    assert len(places("--since", "1h", "--customer", "BARCHART", "--origin", "127.0.0.1")) == 3
+    assert places("--until", "1h") == []
+    assert prints("events", "rejected", "list", "--requests", "--reason", "product-wrong") == []
+    assert succeeds("events", "rejected", "list", "--type", "X") == "There are no matching rejected events.\n"
+    assert "text has 201 characters" in fails("events", "rejected", "list", "--text", "x" * 201)
+
+
 def test_a_refused_request_is_listed_shown_and_removed(refused, prints, succeeds):
     [request] = prints("events", "rejected", "list", "--requests")
     assert (request["events"], request["invalid"]) == (2, 1)

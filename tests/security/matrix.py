@@ -137,11 +137,13 @@ GET    /admin/rejected/by/reason                           302    302    302    
 GET    /admin/rejected/by/event                            302    302    302    403    403    200    200    302
 GET    /admin/rejected/by/request                          302    302    302    403    403    200    200    302
 GET    /admin/rejected/request/<uuid>                      302    302    302    403    403    200    200    302
-POST   /admin/rejected/request/<uuid>                      302    302    302    403    403    302    302    302
+GET    /admin/rejected/request/<uuid>/send                 302    302    302    403    403    200    200    302
+POST   /admin/rejected/request/<uuid>/send                 302    302    302    403    403    302    302    302
 GET    /admin/rejected/request/<uuid>/remove               302    302    302    403    403    200    200    302
 POST   /admin/rejected/request/<uuid>/remove               302    302    302    403    403    302    302    302
 GET    /admin/rejected/group                               302    302    302    403    403    200    200    302
-POST   /admin/rejected/group                               302    302    302    403    403    302    302    302
+GET    /admin/rejected/group/send                          302    302    302    403    403    200    200    302
+POST   /admin/rejected/group/send                          302    302    302    403    403    302    302    302
 GET    /admin/rejected/group/remove                        302    302    302    403    403    200    200    302
 POST   /admin/rejected/group/remove                        302    302    302    403    403    302    302    302
 GET    /admin/rejected/<key>                               302    302    302    403    403    200    200    302
@@ -283,7 +285,7 @@ SENT: dict[str, object] = {
     "POST /admin/rejected/<key>": {
         "event": '{"customer": "BARCHART", "product": "P", "type": "T", "timestamp": 1, "context": []}'
     },
-    f"POST {ALIKE}": {"up_to": "999999"},
+    f"POST {ALIKE}/send": {"up_to": "999999"},
     f"POST {ALIKE}/remove": {"up_to": "999999"},
     f"POST {ENTRY}": {"code": "PORTFOLIO", "description": "changed"},
     f"POST {ENTRY}/new": {"code": "ANOTHER-{}"},
@@ -295,6 +297,7 @@ SENT: dict[str, object] = {
 # query strings, for any verb
 QUERIES = {
     ALIKE: "field=type",
+    f"{ALIKE}/send": "field=type",
     f"{ALIKE}/remove": "field=type",
     ENTRY: "code=PORTFOLIO",
     f"{ENTRY}/remove": "code=PORTFOLIO",

@@ -13,12 +13,9 @@ from app.admin.blueprint import services
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import LinesField
 from app.admin.pages import action, confirm, link_to, page, redirect_with
-from app.admin.reports.report_rows import State
+from app.admin.states import KEY
 from app.auth import caller
 from app.exceptions import InputInvalid
-
-IN_USE = State("In use", "check-circle", "good")
-REVOKED = State("Revoked", "slash-circle", "quiet")
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +31,7 @@ class KeyForm(FlaskForm):
 @page("/keys", "keys")
 def keys() -> str:
     all_keys = services().ingest_keys.all(by=caller())
-    lines = [{"key": key, "state": REVOKED if key.revoked_at else IN_USE} for key in all_keys]
+    lines = [{"key": key, "state": KEY["revoked" if key.revoked_at else "in_use"]} for key in all_keys]
     return render_template("admin/access/keys.html", lines=lines, needed=services().admission.needs_key)
 
 

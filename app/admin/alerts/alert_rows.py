@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.admin.reports.report_rows import State
+from app.admin.states import ALERT, CHANNEL, RULE, State
 from app.schemas.alerts import condition, scope
 from app.services.alerts.channels import Channel
 from app.services.alerts.judging import label
 from app.services.alerts.messages import is_silenced
 from app.services.rows import Alert, AlertRule, AlertSilence
 
-ALERT_STATES = {
-    "pending": State("Pending", "hourglass", "warning"),
-    "firing": State("Firing", "bell", "bad"),
-    "resolved": State("Resolved", "check-circle", "good"),
-}
-SILENCED = State("Silenced", "bell-slash", "quiet")
-ACTIVE = State("Active", "check-circle", "good")
-OFF = State("Off", "pause-circle", "quiet")
-FAILING = State("Failing", "x-circle", "bad")
-WORKING = State("Working", "check-circle", "good")
-UNTRIED = State("Not used yet", "circle", "quiet")
 CODES = ("customer", "product", "type")
 
 
@@ -75,7 +64,7 @@ def alert_row(alert: Alert, silences: Sequence[AlertSilence] = ()) -> AlertRow:
         silences: those that are active.
     """
     silenced = alert.state == "firing" and is_silenced(alert, silences)
-    return AlertRow(alert, SILENCED if silenced else ALERT_STATES[alert.state])
+    return AlertRow(alert, ALERT["silenced" if silenced else alert.state])
 
 
 def rule_row(rule: AlertRule, names: dict[int, str]) -> RuleRow:
@@ -85,15 +74,16 @@ def rule_row(rule: AlertRule, names: dict[int, str]) -> RuleRow:
         names: of the channels, by id.
     """
     channels = None if rule.channels is None else [names[key] for key in rule.channels if key in names]
-    return RuleRow(rule, ACTIVE if rule.active else OFF, _sentence(scope(rule)), _sentence(condition(rule)), channels)
+    state = RULE["active" if rule.active else "off"]
+    return RuleRow(rule, state, _sentence(scope(rule)), _sentence(condition(rule)), channels)
 
 
 def channel_row(channel: Channel) -> ChannelRow:
     if not channel.active:
-        return ChannelRow(channel, OFF)
+        return ChannelRow(channel, CHANNEL["off"])
     if channel.problem:
-        return ChannelRow(channel, FAILING)
-    return ChannelRow(channel, WORKING if channel.sent_at else UNTRIED)
+        return ChannelRow(channel, CHANNEL["failing"])
+    return ChannelRow(channel, CHANNEL["working" if channel.sent_at else "untried"])
 
 
 def _sentence(words: str) -> str:

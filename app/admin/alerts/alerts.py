@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import render_template, request
 
 from app.admin.alerts.alert_chart import draw_alert
-from app.admin.alerts.alert_rows import ALERT_STATES, AlertRow, alert_row
+from app.admin.alerts.alert_rows import AlertRow, alert_row
 from app.admin.blueprint import services
 from app.admin.pages import Values, live_page, page, parse_id
+from app.admin.states import ALERT
 from app.auth import caller
 from app.services.people.principal import Principal
 
@@ -61,4 +62,4 @@ def firing_rows(who: Principal) -> list[AlertRow]:
     """Return the firing alerts that a user may see and that are not silenced, the newest first."""
     silences = services().alert_silences.visible(who)
     rows = [alert_row(alert, silences) for alert in services().alerts.current(who)]
-    return [row for row in rows if row.state is ALERT_STATES["firing"]]
+    return [row for row in rows if row.state is ALERT["firing"]]

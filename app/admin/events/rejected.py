@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import render_template, request
+from flask.typing import ResponseReturnValue
 
 from app.admin.blueprint import services
-from app.admin.pages import Values, live_page, page, parse_id
+from app.admin.events.rejected_filter import RejectedQuery, read_query
+from app.admin.pages import Values, page, parse_id
 from app.auth import caller
 from app.services.events.rejected_groups import MAX_GROUPS, STEPS
-from app.services.rows import RejectedEvent, RejectedRequest
+from app.services.events.rejected_query import within_reach
+from app.services.rows import ALL_REJECTED as ALL
+from app.services.rows import SEARCHED_REJECTED as SEARCHED
+from app.services.rows import RejectedEvent, RejectedFilter, RejectedRequest
 
 PAGE_SIZE = 50
 SHOWN_CHARACTERS = 5_000  # of an event in the list; its own page shows all of it
@@ -27,6 +32,7 @@ class Counts:
         dropped: number of rejected events that were not stored.
         requests: number of stored refused requests.
         waiting: number of valid events in these requests.
+        is_filtered: whether a filter limits the events.
     """
 
     fields: list[tuple[str, int]]
@@ -34,30 +40,49 @@ class Counts:
     dropped: int
     requests: int
     waiting: int
+    is_filtered: bool
 
 
-@live_page("/rejected", "system", "admin/events/rejected.html", part="/by/reason")
-def rejected() -> Values:
+@page("/rejected", "system")
+def rejected() -> ResponseReturnValue:
     """Show rejected events grouped by reason."""
-    step = request.args.get("by", "")
-    step = step if step in STEPS else "day"
-    groups = services().rejected_groups.every(caller(), step)
-    return {"groups": groups, "rejects": counts(), "step": step, "most": MAX_GROUPS}
+    query = read_query()
+    return render_template("admin/events/rejected.html", **_group_values(query)), query.status
+
+
+@page("/rejected/by/reason", "system")
+def rejected_part() -> ResponseReturnValue:
+    query = read_query()
+    return render_template("admin/events/_rejected.html", **_group_values(query)), query.status
 
 
 @page("/rejected/by/event", "system")
-def rejected_list() -> str:
+def rejected_list() -> ResponseReturnValue:
     """Show the newest rejected events, or those before a given event."""
-    found = services().rejected.page(caller(), PAGE_SIZE + 1, before_id())
-    companions = services().rejected.companions(caller(), found)
-    values = {"companions": companions, "rejects": counts(), "shown": SHOWN_CHARACTERS}
-    return render_template("admin/events/rejected_list.html", **values, **list_values(found, PAGE_SIZE))
+    query, before = read_query(), before_id()
+    wanted = within_reach(caller(), query.filter, before)
+    found = [] if query.status != 200 else services().rejected.page(caller(), PAGE_SIZE + 1, before, wanted)
+    values = list_values(found, PAGE_SIZE) | query.values()
+    if values["more"] is None and wanted.min_id:
+        values |= {"more": wanted.min_id + 1, "searched": SEARCHED}
+    values |= {"companions": services().rejected.companions(caller(), found), "shown": SHOWN_CHARACTERS}
+    return render_template("admin/events/rejected_list.html", rejects=counts(query.filter), **values), query.status
 
 
-def counts() -> Counts:
-    fields = services().rejected.by_field(caller())
+def counts(wanted: RejectedFilter = ALL) -> Counts:
+    """Return the counts of the events that match, and of all requests."""
+    fields = services().rejected.by_field(caller(), wanted)
     number = sum(number for _, number in fields)
-    return Counts(fields, number, services().rejected.dropped(), *services().rejected.request_totals(caller()))
+    dropped, totals = services().rejected.dropped(), services().rejected.request_totals(caller())
+    return Counts(fields, number, dropped, *totals, not wanted.is_empty)
+
+
+def _group_values(query: RejectedQuery) -> Values:
+    step = request.args.get("by", "")
+    step = step if step in STEPS else "day"
+    groups = [] if query.status != 200 else services().rejected_groups.every(caller(), step, query.filter)
+    values = {"groups": groups, "step": step, "most": MAX_GROUPS, "searched": SEARCHED if query.filter.text else None}
+    return values | {"rejects": counts(query.filter)} | query.values()
 
 
 def before_id() -> int | None:

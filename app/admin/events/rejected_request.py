@@ -11,21 +11,25 @@ from werkzeug.wrappers import Response
 
 from app.admin.blueprint import services
 from app.admin.events.rejected import SHOWN_CHARACTERS, before_id, counts, list_values
+from app.admin.events.rejected_filter import read_query
 from app.admin.form_errors import FORM_ERRORS, messages_of, status_of
 from app.admin.pages import action, confirm, link_to, page, redirect_with
 from app.auth import caller
-from app.services.events.resend import ResentRequest
+from app.services.events.resend import ResentRequest, contents_of
+from app.services.rows import SEARCHED_REJECTED as SEARCHED
 
 PAGE_SIZE = 50
+SHOWN_CODES = 10  # customers and products that are named before a request is sent
 SHOWN_EVENTS = 50  # the most rejected events that the page of a request shows
 
 
 @page("/rejected/by/request", "system")
-def rejected_requests() -> str:
+def rejected_requests() -> ResponseReturnValue:
     """Show the newest refused requests, or those before a given request."""
-    found = services().rejected.requests(caller(), PAGE_SIZE + 1, before_id())
-    values = list_values(found, PAGE_SIZE)
-    return render_template("admin/events/rejected_requests.html", rejects=counts(), **values)
+    query, before = read_query(), before_id()
+    found = [] if query.status != 200 else services().rejected.requests(caller(), PAGE_SIZE + 1, before, query.filter)
+    values = list_values(found, PAGE_SIZE) | query.values() | {"searched": SEARCHED if query.filter.text else None}
+    return render_template("admin/events/rejected_requests.html", rejects=counts(), **values), query.status
 
 
 @page("/rejected/request/<uuid:uuid>", "system")
@@ -33,7 +37,15 @@ def rejected_request(uuid: UUID) -> str:
     return _render_request(uuid)
 
 
-@action("/rejected/request/<uuid:uuid>", "system")
+@page("/rejected/request/<uuid:uuid>/send", "system")
+def confirm_send_request(uuid: UUID) -> str:
+    """Ask before a request is sent, with what its events are about."""
+    found = services().rejected.request(caller(), str(uuid))
+    values = {"one": found, "contents": contents_of(found), "most": SHOWN_CODES}
+    return confirm("admin/events/confirm_send_request.html", link_to("rejected_request", uuid=uuid), **values)
+
+
+@action("/rejected/request/<uuid:uuid>/send", "system")
 def send_request(uuid: UUID) -> ResponseReturnValue:
     """Resend a refused request as a whole, and show what was stored or what is still invalid."""
     try:

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
-from app.admin.reports.report_rows import ENDED, State
+from app.admin.states import DELIVERY, REPORT, State
 from app.schemas.webhooks import TEST
 from app.services.rows import Delivery, DeliveryTry
 
-STATES = {
-    "waiting": State("Waiting", "hourglass", "quiet"),
-    "delivered": State("Delivered", "check-circle", "good"),
-    "given_up": State("Given up", "x-circle", "bad"),
-}
 WORDS = {
     "report.completed": "Report complete",
     "report.failed": "Report failed",
@@ -64,6 +59,6 @@ def delivery_rows(deliveries: Sequence[Delivery]) -> list[DeliveryRow]:
 
 def _delivery_row(one: Delivery, tries: Sequence[DeliveryTry]) -> DeliveryRow:
     source = f"JOB-{one.report}" if one.report else None
-    was = ENDED[one.status] if one.status else None
+    was = REPORT[one.status] if one.status else None
     event, how = WORDS.get(one.type or "", one.type or ""), "Webhook" if one.recipient is None else "Mail"
-    return DeliveryRow(one, event, how, source, was, STATES[one.state], tries)
+    return DeliveryRow(one, event, how, source, was, DELIVERY[one.state], tries)

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from app.admin.blueprint import services
 from app.admin.notifications.delivery_rows import delivery_rows
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
-from app.admin.reports.report_rows import State
+from app.admin.states import WEBHOOK, State
 from app.auth import caller
 from app.services.notifications.webhooks import GONE, PAUSED
 from app.services.rows import Webhook
@@ -18,9 +18,6 @@ from app.services.rows import Webhook
 PATH = "/reports/webhooks/<int:key>"
 DELIVERY_PATH = f"{PATH}/deliveries/<int:number>"
 SHOWN_DELIVERIES = 50
-ENABLED = State("Enabled", "check-circle", "good")
-DISABLED = State("Disabled", "pause-circle", "quiet")
-STOPPED = State("Disabled", "exclamation-triangle", "warning")
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,8 @@ def send_webhook_delivery(key: int, number: int) -> Response:
 
 
 def webhook_row(webhook: Webhook) -> WebhookRow:
-    state = ENABLED if webhook.disabled_at is None else STOPPED if webhook.reason else DISABLED
+    disabled = "stopped" if webhook.reason else "disabled"
+    state = WEBHOOK["enabled" if webhook.disabled_at is None else disabled]
     named = len(services().webhooks.schedules(caller(), webhook))
     return WebhookRow(webhook, state, named)
 

@@ -13,18 +13,13 @@ from wtforms import SelectMultipleField, StringField
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import LinesField
 from app.admin.pages import Values, action, confirm, link_to, page, redirect_with
-from app.admin.reports.report_rows import State
+from app.admin.states import TOKEN
 from app.auth import caller
 from app.exceptions import InputInvalid
 from app.services.people import tokens as api_tokens
 from app.services.people.principal import SCOPES
 from app.services.people.tokens import DEFAULT_DAYS, Token
 
-STATES = {
-    "active": State("Active", "check-circle", "good"),
-    "expired": State("Expired", "slash-circle", "quiet"),
-    "revoked": State("Revoked", "slash-circle", "quiet"),
-}
 FIRST_SCOPE = "events:read"
 TRIED = {"reports": "/reports", "system": "/metrics"}  # a route for the example of a permission; /events otherwise
 
@@ -78,7 +73,7 @@ def revoke_token(key: int) -> Response:
 
 def token_rows(tokens: Sequence[Token]) -> list[Values]:
     """Return tokens with their states, as `_token_table.html` shows them."""
-    return [{"token": token, "state": STATES[token.state]} for token in tokens]
+    return [{"token": token, "state": TOKEN[token.state]} for token in tokens]
 
 
 def _list_of(token: Token) -> str:

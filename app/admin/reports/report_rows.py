@@ -5,35 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
+from app.admin.states import REPORT, State
 from app.admin.template_filters import period
 from app.admin.zones import zone_name
 from app.schemas.progress import eta_ms, percent
 from app.schemas.reports import source
 from app.services.rows import Report
 from app.support.clock import now
-
-
-@dataclass(frozen=True)
-class State:
-    """State as a badge shows it, which never relies on colour alone."""
-
-    word: str
-    icon: str
-    tone: str
-
-
-QUEUED = State("Queued", "hourglass", "quiet")
-RUNNING = State("Running", "arrow-repeat", "accent")
-SILENT = State("No heartbeat", "question-circle", "warning")
-PAUSED = State("Paused", "pause-circle", "quiet")
-CANCELLED = State("Cancelled", "slash-circle", "quiet")
-EXPIRED = State("Expired", "archive", "hollow")
-DELETED = State("Deleted", "trash", "hollow")
-ENDED = {
-    "COMPLETE": State("Complete", "check-circle", "good"),
-    "TIMEOUT": State("Timed out", "clock-history", "warning"),
-    "FAILED": State("Failed", "x-circle", "bad"),
-}
 
 
 @dataclass(frozen=True)
@@ -91,16 +69,16 @@ def suggest_name(customer: str, product: str, period: str) -> str:
 
 def report_row(report: Report) -> ReportRow:
     place, silence = services().reports.place_in_queue(report), services().reports.silence_ms(report)
-    state = SILENT if silence else _state(report, place)
+    state = REPORT["silent"] if silence else _state(report, place)
     return ReportRow(report, source(report), state, percent(report), eta_ms(report), place, silence)
 
 
 def _state(report: Report, place: int | None) -> State:
     if report.status == "RUNNING":
-        waiting = PAUSED if report.paused else QUEUED
-        return RUNNING if place is None else waiting
+        waiting = "paused" if report.paused else "queued"
+        return REPORT["running" if place is None else waiting]
     if report.status == "COMPLETE" and report.expires_at is not None and report.expires_at <= now():
-        return EXPIRED
+        return REPORT["expired"]
     if report.status == "COMPLETE" and report.removed:
-        return DELETED
-    return CANCELLED if report.cancelled else ENDED[report.status]
+        return REPORT["deleted"]
+    return REPORT["cancelled" if report.cancelled else report.status]

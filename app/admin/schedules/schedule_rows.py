@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.admin.blueprint import services
-from app.admin.reports.report_rows import ReportRow, State, report_row
+from app.admin.reports.report_rows import ReportRow, report_row
+from app.admin.states import SCHEDULE, State
 from app.auth import caller
 from app.exceptions import ReportUnknown
 from app.schemas.schedules import covers, when
 from app.services.rows import Report, Schedule
-
-ACTIVE = State("Active", "check-circle", "good")
-PAUSED = State("Paused", "pause-circle", "quiet")
-STOPPED = State("Stopped", "exclamation-triangle", "warning")
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,9 @@ class ScheduleRow:
 
 
 def schedule_row(schedule: Schedule) -> ScheduleRow:
-    inactive = STOPPED if schedule.reason else PAUSED
-    return ScheduleRow(
-        schedule, ACTIVE if schedule.active else inactive, when(schedule), covers(schedule), _last_report(schedule)
-    )
+    inactive = "stopped" if schedule.reason else "paused"
+    state = SCHEDULE["active" if schedule.active else inactive]
+    return ScheduleRow(schedule, state, when(schedule), covers(schedule), _last_report(schedule))
 
 
 def gaps(reports: Sequence[Report]) -> list[tuple[int, int]]:

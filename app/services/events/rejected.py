@@ -29,6 +29,7 @@ from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import release, server_time, transaction
 from app.store.events import rejected as store
+from app.store.events.rejected_filter import ALL, RejectedFilter
 from app.store.models import RejectedEvent, RejectedRequest
 from app.support.clock import DAY_MS, now
 
@@ -130,16 +131,18 @@ class RejectedEvents:
             while self._is_waiting():
                 self._write_some()
 
-    def page(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedEvent]:
+    def page(
+        self, who: Principal, limit: int, before: int | None = None, wanted: RejectedFilter = ALL
+    ) -> list[RejectedEvent]:
         """Return the newest rejected events that the caller may see, or with `before`, an event id, the next page."""
-        return store.newest(limit, before=before, customers=who.customers)
+        return store.newest(limit, before=before, wanted=wanted.visible_to(who.customers))
 
-    def by_field(self, who: Principal = SYSTEM) -> list[tuple[str, int]]:
+    def by_field(self, who: Principal = SYSTEM, wanted: RejectedFilter = ALL) -> list[tuple[str, int]]:
         """Return the number of visible rejected events for each invalid field, highest first.
 
         An empty name means the event as a whole.
         """
-        return store.by_field(who.customers)
+        return store.by_field(wanted.visible_to(who.customers).within_reach())
 
     def dropped(self) -> int:
         """Return how many rejected events were dropped because there were too many. Their customers are unknown."""
@@ -152,9 +155,11 @@ class RejectedEvents:
             raise RejectedUnknown(f"There is no rejected event {key}: it was sent again, or removed.")
         return found
 
-    def requests(self, who: Principal, limit: int, before: int | None = None) -> list[RejectedRequest]:
+    def requests(
+        self, who: Principal, limit: int, before: int | None = None, wanted: RejectedFilter = ALL
+    ) -> list[RejectedRequest]:
         """Return the newest refused requests, without bodies, of which the caller may see every event."""
-        return store.requests(limit, before=before, customers=who.customers)
+        return store.requests(limit, before=before, wanted=wanted.visible_to(who.customers))
 
     def request_totals(self, who: Principal) -> tuple[int, int]:
         """Return the number of those requests, and of the valid events in them."""
@@ -292,7 +297,7 @@ def row(one: Rejected, received: int, address: str, request_id: str, sender: Ing
     An event that the ingest key of its sender may not send gets no owner. Otherwise a customer's key could show events
     to another customer's users, who might send them again.
     """
-    text, codes, first = one.text[:MAX_TEXT], _codes(one.text), one.field_errors[0]
+    text, codes, first = one.text[:MAX_TEXT], codes_of(one.text), one.field_errors[0]
     reasons = [fault.message for fault in one.field_errors[:MAX_REASONS]]
     if len(one.field_errors) > MAX_REASONS:
         reasons.append(f"And {len(one.field_errors) - MAX_REASONS} more.")
@@ -314,7 +319,7 @@ def row(one: Rejected, received: int, address: str, request_id: str, sender: Ing
 
 def is_forbidden(one: RejectedEvent) -> bool:
     """Return whether the ingest key of a rejected event may not send it, i.e. it names a customer but has no owner."""
-    return not one.customer and bool(_codes(one.event)["customer"])
+    return not one.customer and bool(codes_of(one.event)["customer"])
 
 
 def texts_of(request: RejectedRequest) -> tuple[dict[int, str], set[int]]:
@@ -346,7 +351,7 @@ def _request_row(
     body = zstandard.ZstdCompressor(level=1).compress(refused.body)
     customers, forbidden = {event.customer for event in refused.valid}, []
     for one in rejected:
-        codes = _codes(one.text)
+        codes = codes_of(one.text)
         if sender is None or sender.allows(codes["customer"], codes["product"]):
             customers.add(codes["customer"])
         else:
@@ -377,7 +382,7 @@ def _request_size(request: Row) -> int:
     return ROW_BYTES + len(request["body"])
 
 
-def _codes(text: str) -> dict[str, str]:
+def codes_of(text: str) -> dict[str, str]:
     """Return the customer, product and type that an event names; empty if missing or not a possible code."""
     codes = {"customer": "", "product": "", "type": ""}
     try:

@@ -7,6 +7,7 @@ is then sent without it later.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,17 +20,21 @@ import zstandard
 
 from app.exceptions import BodyMalformed, BodyTooLarge, Forbidden, InputInvalid, KeyReused, RejectedUnknown
 from app.schemas import json
+from app.schemas.events import Rejected
+from app.services.events import timestamps
 from app.services.events.ingest import Ingest, Receipt
-from app.services.events.rejected import RejectedEvents, is_forbidden, texts_of
+from app.services.events.rejected import RejectedEvents, codes_of, is_forbidden, row, texts_of
 from app.services.people import audit
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import release, transaction
 from app.store.events import rejected as store
+from app.store.events.rejected_filter import ALL, RejectedFilter
 from app.store.models import RejectedEvent, RejectedRequest
 
 THREADS = 16  # they share commits
 AT_ONCE = 200  # events that are read, sent and removed together
 _cause = attrgetter("field", "fault", "product", "type")  # by which rejected events form a group
+REPLACED = ("event", "field", "fault", "reasons", "bytes")  # columns of an event that is kept with its new reasons
 FORBIDDEN_SENDER = "The ingest key that it came with may not send this event. Edit it alone, or remove it."
 
 
@@ -65,28 +70,41 @@ class Change:
 
     Attributes:
         field: customer, product, type or version, which becomes `value`; or timestamp, which becomes the time at which
-            the event was received.
+            the event was received, or with the value ISO_8601 the time in ISO 8601 that it has.
     """
 
     field: str = ""
     value: str = ""
 
     @property
+    def reads_timestamps(self) -> bool:
+        """Return whether timestamps in ISO 8601 are read. This keeps their meaning, unlike other changes."""
+        return self == READ_TIMESTAMPS
+
+    @property
     def description(self) -> str:
         """Return the change in words."""
         if not self.field:
             return "nothing"
+        if self.reads_timestamps:
+            return "timestamp: read as ISO 8601"
         return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
 
     def applied(self, one: RejectedEvent) -> str:
         """Return a rejected event's text with the change applied. Raise BodyMalformed if it is not JSON."""
         if not self.field:
             return one.event
+        if self.reads_timestamps:
+            return timestamps.with_milliseconds(one.event)
         event = json.parse(one.event.encode())
         if not isinstance(event, dict):
             return one.event  # it will be rejected again
         value = json.Number(str(one.received_at)) if self.field == "timestamp" else self.value
         return json.text(event | {self.field: value})
+
+
+ISO_8601 = "ISO 8601"
+READ_TIMESTAMPS = Change("timestamp", ISO_8601)
 
 
 class Resend:
@@ -127,18 +145,21 @@ class Resend:
         """
         return self._send_request(who, self._rejected.request(who, uuid), edited or {})
 
-    def send_as_they_are(self, keys: Iterable[int | str] | None) -> Iterator[Outcome]:
-        """Send rejected events unchanged, and remove those that are accepted.
+    def send_many(
+        self, keys: Iterable[int | str] | None, wanted: RejectedFilter = ALL, change: Change = Change()
+    ) -> Iterator[Outcome]:
+        """Send rejected events, each with the same change, and remove those that are accepted.
 
         Args:
-            keys: ids of events and UUIDs of refused requests. None means all that exist now.
+            keys: ids of events and UUIDs of refused requests. None means all events that match now, with their
+                requests, and without a filter also the requests whose invalid events were removed.
 
         Raises:
             RejectedUnknown: an id does not exist.
             StoreUnavailable: the database is unavailable. Events sent so far are stored only once, even if sent again.
         """
-        requests: Iterable[RejectedRequest] = _all_requests()
-        pages: Iterable[Sequence[RejectedEvent]] = _all_events()
+        requests: Iterable[RejectedRequest] = _all_requests() if wanted.is_empty else ()
+        pages: Iterable[Sequence[RejectedEvent]] = _all_events(wanted)
         if keys is not None:
             named = list(keys)
             requests = [self._rejected.request(SYSTEM, key) for key in named if isinstance(key, str)]
@@ -147,9 +168,9 @@ class Resend:
         with ThreadPoolExecutor(THREADS) as pool:
             for request in requests:
                 tried.add(request.uuid)
-                yield self._try_request(SYSTEM, request, store.members(request.uuid), Change())
+                yield self._try_request(SYSTEM, request, store.members(request.uuid), change)
             for page in pages:
-                yield from self._send_page(SYSTEM, page, Change(), pool, tried)
+                yield from self._send_page(SYSTEM, page, change, pool, tried)
 
     def send_some(
         self, who: Principal, page: Sequence[RejectedEvent], change: Change, tried: set[str]
@@ -177,21 +198,36 @@ class Resend:
                 alike = [other for other in store.members(request.uuid) if _cause(other) == _cause(one)]
                 outcomes.append(self._try_request(who, request, alike, change))
 
-        def send(one: RejectedEvent) -> Outcome:
-            if is_forbidden(one):
-                return Outcome(one.id, [FORBIDDEN_SENDER])
-            return Outcome(one.id, _reasons(lambda: self._send(who, one, change.applied(one))))
+        return outcomes + list(pool.map(lambda one: self._try_event(who, one, change), alone))
 
-        return outcomes + list(pool.map(send, alone))
+    def _try_event(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
+        """Send an event alone with a change.
+
+        If it is invalid only now that its timestamp was read, it is kept with that timestamp and its new reasons.
+        """
+
+        def send() -> None:
+            text = change.applied(one)
+            try:
+                self._send(who, one, text)
+            except InputInvalid as error:
+                if change.reads_timestamps and text != one.event and one.request is None:
+                    fresh = row(Rejected(one.place, text, error.field_errors), 0, "", "")
+                    store.update(one.id, {name: fresh[name] for name in REPLACED})
+                raise
+
+        return Outcome(one.id, [FORBIDDEN_SENDER] if is_forbidden(one) else _reasons(send))
 
     def _try_request(
         self, who: Principal, request: RejectedRequest, members: Sequence[RejectedEvent], change: Change
     ) -> Outcome:
-        """Send a request with some of its rejected events changed."""
+        """Send a request with some of its rejected events changed; timestamps are read in all of them."""
         stored: list[int] = []
 
         def send() -> None:
-            edited = {one.place: change.applied(one) for one in members} if change.field else {}
+            changed = store.members(request.uuid) if change.reads_timestamps else members
+            texts = {one: change.applied(one) for one in changed} if change.field else {}
+            edited = {one.place: text for one, text in texts.items() if text != one.event}
             stored.append(self._send_request(who, request, edited, by_hand=False).events)
 
         reasons = _reasons(send)
@@ -277,6 +313,14 @@ class Resend:
         return Resent(event, earlier=True)
 
 
+def contents_of(request: RejectedRequest) -> list[tuple[str, str, int]]:
+    """Return how many events of a request are sent again for each customer and product, most first."""
+    texts, _ = texts_of(request)
+    codes = (codes_of(text) for place, text in texts.items() if place not in request.excluded_places)
+    counted = Counter((one["customer"], one["product"]) for one in codes)
+    return [(customer, product, number) for (customer, product), number in counted.most_common()]
+
+
 def _all_requests() -> Iterator[RejectedRequest]:
     """Yield every refused request, newest first."""
     before = None
@@ -285,10 +329,11 @@ def _all_requests() -> Iterator[RejectedRequest]:
         yield from filter(None, (store.request(listed.uuid) for listed in page))
 
 
-def _all_events() -> Iterator[list[RejectedEvent]]:
+def _all_events(wanted: RejectedFilter) -> Iterator[list[RejectedEvent]]:
     newest = store.newest(1)
     last, end = 0, newest[0].id if newest else 0
-    while page := store.oldest(AT_ONCE, after=last, up_to=end):
+    wanted = wanted.within_reach()
+    while page := store.oldest(AT_ONCE, after=last, up_to=end, wanted=wanted):
         last = page[-1].id
         yield page
 

@@ -25,6 +25,7 @@ from app.store.database import server_time
 from app.store.events import erase as store
 from app.store.events import hourly_counts, rejected, select
 from app.store.events.filters import EventFilter
+from app.store.events.rejected_filter import RejectedFilter
 from app.store.models import RejectedRequest, Report
 from app.support.clock import DAY_MS
 
@@ -128,7 +129,7 @@ def _fitting_requests(doomed: EventFilter) -> Iterator[tuple[RejectedRequest, se
     """
     before = None
     while doomed.batch is None and (
-        page := rejected.requests(REJECTED_AT_ONCE, before=before, customers=(doomed.customer or "", ""))
+        page := rejected.requests(REJECTED_AT_ONCE, before=before, wanted=RejectedFilter((doomed.customer or "", "")))
     ):
         before = page[-1].id
         for listed in page:

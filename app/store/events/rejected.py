@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from peewee import SQL, ModelSelect, fn
+from peewee import SQL, ModelSelect, Node, fn
 
 from app.store import queries, step_size
 from app.store.database import database
+from app.store.events.rejected_filter import ALL, RejectedFilter, apply, apply_to_requests, chosen
 from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
 from app.store.queries import among, execute, fetch, fetch_int
 
@@ -38,16 +39,23 @@ def write(rows: Sequence[dict[str, Any]], dropped: int) -> None:
         execute(RejectedDrop.update(number=RejectedDrop.number + dropped))
 
 
-def newest(limit: int, *, before: int | None = None, customers: Customers = None) -> list[RejectedEvent]:
-    """Return the newest rejected events, `before` an id for the next page, optionally only of some customers."""
-    query = among(RejectedEvent.select(), RejectedEvent.customer, customers)
-    return queries.newest(query, RejectedEvent.id, limit, before)
+def newest(limit: int, *, before: int | None = None, wanted: RejectedFilter = ALL) -> list[RejectedEvent]:
+    """Return the newest rejected events that match, `before` an id for the next page."""
+    query = apply(RejectedEvent.select(RejectedEvent.id), wanted)
+    query = query if before is None else query.where(RejectedEvent.id < before)
+    return _first_of(query, RejectedEvent.id.desc(), limit)
 
 
-def oldest(limit: int, *, after: int, up_to: int) -> list[RejectedEvent]:
-    """Return the oldest rejected events with ids after `after` and up to `up_to`."""
-    query = RejectedEvent.select().where(RejectedEvent.id > after, RejectedEvent.id <= up_to)
-    return list(query.order_by(RejectedEvent.id).limit(limit))
+def oldest(limit: int, *, after: int, up_to: int, wanted: RejectedFilter = ALL) -> list[RejectedEvent]:
+    """Return the oldest rejected events that match with ids after `after` and up to `up_to`."""
+    query = apply(RejectedEvent.select(RejectedEvent.id), wanted)
+    return _first_of(query.where(RejectedEvent.id > after, RejectedEvent.id <= up_to), RejectedEvent.id, limit)
+
+
+def _first_of(query: ModelSelect[RejectedEvent], order: Node, limit: int) -> list[RejectedEvent]:
+    """Return the first rows of a query for ids. Their order is found by ids alone, because events are long."""
+    ids = query.order_by(order).limit(limit)
+    return list(RejectedEvent.select().where(RejectedEvent.id.in_(ids)).order_by(order))
 
 
 def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:
@@ -60,16 +68,22 @@ def by_id(key: int) -> RejectedEvent | None:
     return RejectedEvent.get_or_none(RejectedEvent.id == key)
 
 
-def by_field(customers: Customers = None) -> list[tuple[str, int]]:
-    """Return the number of rejected events per invalid field, most first, optionally only of some customers."""
-    number = fn.count(RejectedEvent.id)
-    query = among(RejectedEvent.select(RejectedEvent.field, number), RejectedEvent.customer, customers)
-    return fetch(query.group_by(RejectedEvent.field).order_by(number.desc(), RejectedEvent.field))
+def by_field(wanted: RejectedFilter) -> list[tuple[str, int]]:
+    """Return the number of rejected events that match per invalid field, most first."""
+    rows = chosen(wanted)
+    number = fn.count(rows.c.id)
+    query = RejectedEvent.select(rows.c.field, number).from_(rows)
+    return fetch(query.group_by(rows.c.field).order_by(number.desc(), rows.c.field))
 
 
 def dropped() -> int:
     """Return how many rejected events were dropped instead of stored."""
     return fetch_int(RejectedDrop.select(fn.sum(RejectedDrop.number)))
+
+
+def update(key: int, values: Mapping[str, object]) -> None:
+    """Replace columns of an event, unless it was removed meanwhile."""
+    execute(RejectedEvent.update(values).where(RejectedEvent.id == key))
 
 
 def remove(keys: Sequence[int]) -> int:
@@ -94,9 +108,9 @@ def request(uuid: str) -> RejectedRequest | None:
     return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
 
 
-def requests(limit: int, *, before: int | None = None, customers: Customers = None) -> list[RejectedRequest]:
-    """Return the newest refused requests without their bodies, `before` an id for the next page."""
-    return queries.newest(_without_bodies(customers), RejectedRequest.id, limit, before)
+def requests(limit: int, *, before: int | None = None, wanted: RejectedFilter = ALL) -> list[RejectedRequest]:
+    """Return the newest refused requests that match without their bodies, `before` an id for the next page."""
+    return queries.newest(apply_to_requests(_without_bodies(None), wanted), RejectedRequest.id, limit, before)
 
 
 def requests_of(uuids: Collection[str], customers: Customers = None) -> list[RejectedRequest]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from peewee import SQL, Expression, ModelSelect, fn
+from peewee import SQL, ModelSelect, fn
 
-from app.store import queries
+from app.store.events.rejected_filter import RejectedFilter, apply, chosen
 from app.store.models import RejectedEvent as Row
-from app.store.queries import among, fetch, fetch_column
-
-Customers = Sequence[str] | None  # customers visible to the user; None means all, and events without a customer
+from app.store.queries import fetch, fetch_column
 
 
 @dataclass(frozen=True)
@@ -29,58 +27,67 @@ class Key:
     product: str
     type: str
 
-    def where(self) -> Expression:
-        """Return the condition that selects the events of the group."""
-        alike = (Row.field == self.field) & (Row.fault == self.fault)
-        return alike & (Row.product == self.product) & (Row.type == self.type)
+    def within(self, wanted: RejectedFilter) -> RejectedFilter:
+        """Return the filter that selects the events of the group that match another one."""
+        return replace(wanted, field=self.field, fault=self.fault, product=self.product, type=self.type)
 
 
-ALIKE = (Row.field, Row.fault, Row.product, Row.type)
+class Totals(NamedTuple):
+    """Totals of some events: their number, their customers, their first and last time of arrival, and their last id."""
+
+    number: int
+    customers: int
+    first_at: int
+    last_at: int
+    newest: int
 
 
-def every(customers: Customers, limit: int) -> list[tuple[Key, int, int, int]]:
+ALIKE = ("field", "fault", "product", "type")
+
+
+def every(wanted: RejectedFilter, limit: int) -> list[tuple[Key, int, int, int]]:
     """Return the groups with the most events: (key, number of events, number of customers, time of the latest)."""
-    number = fn.count(Row.id)
-    query = Row.select(*ALIKE, number, fn.count(Row.customer.distinct()), fn.max(Row.received_at))
-    query = among(query, Row.customer, customers).group_by(*ALIKE).order_by(number.desc(), *ALIKE).limit(limit)
+    rows = chosen(wanted)
+    number, alike = fn.count(rows.c.id), [getattr(rows.c, name) for name in ALIKE]
+    query = Row.select(*alike, number, fn.count(rows.c.customer.distinct()), fn.max(rows.c.received_at)).from_(rows)
+    query = query.group_by(*alike).order_by(number.desc(), *alike).limit(limit)
     return [(Key(*row[:4]), row[4], row[5], row[6]) for row in fetch(query)]
 
 
-def one(key: Key, customers: Customers) -> tuple[int, int, int, int] | None:
-    """Return a group's number of events, number of customers, latest time and latest id, or None if it is empty."""
-    query = Row.select(fn.count(Row.id), fn.count(Row.customer.distinct()), fn.max(Row.received_at), fn.max(Row.id))
-    (row,) = fetch(among(query.where(key.where()), Row.customer, customers))
-    return row if row[0] else None
+def one(wanted: RejectedFilter) -> Totals | None:
+    """Return the totals of the events that match, or None if there are none."""
+    rows = chosen(wanted)
+    of_time = fn.min(rows.c.received_at), fn.max(rows.c.received_at)
+    query = Row.select(fn.count(rows.c.id), fn.count(rows.c.customer.distinct()), *of_time, fn.max(rows.c.id))
+    (row,) = fetch(query.from_(rows))
+    return Totals(*row) if row[0] else None
 
 
-def trend(customers: Customers, since: int, step: int) -> list[tuple[Key, int, int]]:
+def customers(wanted: RejectedFilter, limit: int) -> list[tuple[str, int]]:
+    """Return the customers with the most matching events: (code, number of events). The code may be empty."""
+    rows = chosen(wanted)
+    number = fn.count(rows.c.id)
+    query = Row.select(rows.c.customer, number).from_(rows).group_by(rows.c.customer)
+    return fetch(query.order_by(number.desc(), rows.c.customer).limit(limit))
+
+
+def trend(wanted: RejectedFilter, since: int, step: int) -> list[tuple[Key, int, int]]:
     """Return the number of events of each group per step since a time: (key, first millisecond of the step, number)."""
-    first = Row.received_at / step * step  # whole numbers on both databases
-    query = Row.select(*ALIKE, first, fn.count(Row.id)).where(Row.received_at >= since)
-    query = among(query, Row.customer, customers).group_by(*ALIKE, SQL("5"))
+    rows = chosen(replace(wanted, start=max(since, wanted.start or 0)))
+    first, alike = rows.c.received_at / step * step, [getattr(rows.c, name) for name in ALIKE]  # whole numbers
+    query = Row.select(*alike, first, fn.count(rows.c.id)).from_(rows).group_by(*alike, SQL("5"))
     return [(Key(*row[:4]), row[4], row[5]) for row in fetch(query)]
 
 
-def events(key: Key, customers: Customers, limit: int, *, before: int | None = None) -> list[Row]:
-    """Return a group's newest events, `before` an id for the next page."""
-    return queries.newest(among(Row.select().where(key.where()), Row.customer, customers), Row.id, limit, before)
+def number(wanted: RejectedFilter, *, after: int, up_to: int) -> int:
+    """Return the number of matching events with ids after `after` and up to `up_to`."""
+    return _between(wanted, after, up_to).count()
 
 
-def oldest(key: Key, customers: Customers, limit: int, *, after: int, up_to: int) -> list[Row]:
-    """Return a group's oldest events with ids after `after` and up to `up_to`."""
-    return list(_between(key, customers, after, up_to).order_by(Row.id).limit(limit))
+def ids(wanted: RejectedFilter, limit: int, *, up_to: int) -> list[int]:
+    """Return the lowest ids of the matching events, up to `up_to`."""
+    return fetch_column(_between(wanted, 0, up_to).select(Row.id).order_by(Row.id).limit(limit))
 
 
-def number(key: Key, customers: Customers, *, after: int, up_to: int) -> int:
-    """Return the number of a group's events with ids after `after` and up to `up_to`."""
-    return _between(key, customers, after, up_to).count()
-
-
-def ids(key: Key, customers: Customers, limit: int, *, up_to: int) -> list[int]:
-    """Return the lowest ids of a group's events, up to `up_to`."""
-    return fetch_column(_between(key, customers, 0, up_to).select(Row.id).order_by(Row.id).limit(limit))
-
-
-def _between(key: Key, customers: Customers, after: int, up_to: int) -> ModelSelect[Row]:
-    query = Row.select().where(key.where(), Row.id > after, Row.id <= up_to)
-    return among(query, Row.customer, customers)
+def _between(wanted: RejectedFilter, after: int, up_to: int) -> ModelSelect[Row]:
+    return apply(Row.select(), wanted).where(Row.id > after, Row.id <= up_to)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
 
@@ -27,6 +28,12 @@ def refuse(nobody, services) -> Callable[..., list[int]]:
         return sorted(row.id for row in rejected.newest(len(invalid)))
 
     return send
+
+
+def sending(group: str = GROUP, change: str = "", value: str = "") -> str:
+    """Return the path of the page that asks before a group is sent, with a change."""
+    query = urlencode({name: text for name, text in (("change", change), ("value", value)) if text})
+    return group.replace("/group?", "/group/send?") + (f"&{query}" if query else "")
 
 
 def stored() -> list[tuple]:

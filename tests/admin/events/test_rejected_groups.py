@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from app.admin.template_filters import stamp
 from app.store.events import rejected
 from tests.admin.conftest import Visitor
-from tests.admin.events.conftest import GROUP, audit_entries, stored
+from tests.admin.events.conftest import GROUP, audit_entries, sending, stored
 from tests.admin.events.test_rejected import shown_ids
 from tests.support.client import event
 from tests.support.page import Element, read
@@ -68,7 +69,7 @@ def test_a_group_is_shown_with_its_events(olga, refuse):
     page = olga.read(GROUP)
     assert "2 events of" in page
     assert ["second" in element.content for element in page.all(class_="sent")] == [True, False]
-    assert "Send all 2 again" in page
+    assert "Send all 2 again…" in page
 
 
 def test_the_events_of_a_group_are_paginated(olga, refuse, monkeypatch):
@@ -82,7 +83,7 @@ def test_a_group_is_resent_unchanged_after_the_catalog_was_fixed(olga, refuse, s
     refuse(event(context=["1"]), event(context=["2"]), event(context=["3"], type="UNKNOWN"))
     services.catalog.load_sample()
     group = "/admin/rejected/group?field=customer&fault=unknown&product=PORTFOLIO&type=PORTFOLIO-APPLICATION-LOADED"
-    answer = olga.send(group, {"up_to": up_to(olga, group)})
+    answer = olga.send(sending(group), {"up_to": up_to(olga, sending(group))})
     assert answer.headers["Location"] == LIST
     assert "2 events are stored." in olga.read(LIST)
     assert sorted(row.context for row in newest_events(10)) == [["1"], ["2"]]
@@ -96,7 +97,8 @@ def test_a_group_is_resent_unchanged_after_the_catalog_was_fixed(olga, refuse, s
 def test_a_group_is_resent_with_one_change(olga, refuse):
     refuse(event(type="", context=["1"]), event(type="", context=["2"]), event(type="", timestamp=-1))
     group = "/admin/rejected/group?field=type&fault=wrong&product=PORTFOLIO&type="
-    answer = olga.send(group, {"up_to": up_to(olga, group), "change": "type", "value": " OPENED "})
+    path = sending(group, "type", " OPENED ")
+    answer = olga.send(path, {"up_to": up_to(olga, path)})
     assert answer.status_code == 302
     page = olga.read(answer.headers["Location"])
     assert "2 events are stored. 1 is still rejected. First reason: timestamp is -1" in page
@@ -110,15 +112,16 @@ def test_a_missing_time_becomes_the_time_of_arrival(olga, refuse):
     refuse(event(timestamp=None))
     (row,) = rejected.newest(1)
     group = GROUP.replace("wrong", "missing")
-    olga.send(group, {"up_to": up_to(olga, group), "change": "timestamp"})
+    path = sending(group, "timestamp")
+    olga.send(path, {"up_to": up_to(olga, path)})
     assert [row.timestamp for row in newest_events(1)] == [row.received_at]
 
 
 def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse):
     refuse(event(timestamp=-1))
-    last = up_to(olga, GROUP)
+    last = up_to(olga, sending())
     (late,) = refuse(event(timestamp=-2))
-    olga.send(GROUP, {"up_to": last, "change": "timestamp"})
+    olga.send(sending(change="timestamp"), {"up_to": last})
     assert [row.id for row in rejected.newest(10)] == [late]
     refuse(event(timestamp=-3))
     olga.send(REMOVE, {"up_to": str(late)})
@@ -126,26 +129,47 @@ def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse)
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "message"),
+    ("change", "field", "message"),
     [
-        ({"change": "customer", "value": "  "}, "value", "New value is missing."),
-        ({"change": "context", "value": "x"}, "change", "Change before sending has no such choice."),
+        (("customer", "  "), "value", "New value is missing."),
+        (("context", "x"), "change", "Change before sending has no such choice."),
     ],
 )
-def test_an_invalid_change_is_reported_and_sends_nothing(olga, refuse, fields, field, message):
+def test_an_invalid_change_is_reported_and_sends_nothing(olga, refuse, change, field, message):
     refuse(event(timestamp=-1))
-    answer = olga.send(GROUP, {"up_to": up_to(olga, GROUP)} | fields)
-    assert answer.status_code == 400
-    assert read(answer).wrong(field) == message
+    path = sending(GROUP, *change)
+    answers = [olga.get(path), olga.send(path, {"up_to": up_to(olga, sending())}, form=sending())]
+    for answer in answers:
+        assert answer.status_code == 400
+        assert read(answer).wrong(field) == message
     assert stored() == []
     assert len(rejected.newest(10)) == 1
+
+
+def test_the_question_names_what_is_sent_to_whom_and_since_when(olga, refuse):
+    refuse(event(timestamp=-1), event(timestamp=-2, customer="OTHER"), event(timestamp=-3))
+    first, last = rejected.newest(3)[-1].received_at, rejected.newest(1)[0].received_at
+    page = olga.read(sending(GROUP, "version", "2.1"))
+    words = (
+        "Send 3 events again?",
+        "Version: 2.1",
+        "BARCHART (2)",
+        "OTHER (1)",
+        "PORTFOLIO",
+        stamp(first),
+        stamp(last),
+    )
+    assert [one for one in words if one not in page] == []
+    assert stored() == []
+    assert len(rejected.newest(10)) == 3
 
 
 def test_a_group_is_resent_in_part_if_the_time_limit_is_reached(olga, refuse, monkeypatch):
     monkeypatch.setattr("app.services.events.rejected_groups.AT_ONCE", 2)
     monkeypatch.setattr("app.services.events.rejected_groups.BUDGET_SECONDS", 0)
     refuse(*[event(timestamp=-number) for number in range(1, 6)])
-    answer = olga.send(GROUP, {"up_to": up_to(olga, GROUP), "change": "timestamp"})
+    path = sending(change="timestamp")
+    answer = olga.send(path, {"up_to": up_to(olga, path)})
     message = "2 events are stored. 3 were not tried because the time limit was reached. Send them again."
     assert message in olga.read(answer.headers["Location"])
     assert len(stored()) == 2
@@ -154,9 +178,10 @@ def test_a_group_is_resent_in_part_if_the_time_limit_is_reached(olga, refuse, mo
 def test_concurrent_resends_of_a_group_store_each_event_once(app, operator, refuse):
     refuse(*[event(timestamp=-number) for number in range(1, 30)])
     people = [Visitor(app).sign_in("olga") for _ in range(2)]
-    tokens = [person.read(GROUP).value("csrf_token") for person in people]
-    fields = {"up_to": up_to(people[0], GROUP), "change": "timestamp"}
-    at_once(2, lambda number: people[number].post(GROUP, fields | {"csrf_token": tokens[number]}).status_code)
+    path = sending(change="timestamp")
+    tokens = [person.read(path).value("csrf_token") for person in people]
+    fields = {"up_to": up_to(people[0], path)}
+    at_once(2, lambda number: people[number].post(path, fields | {"csrf_token": tokens[number]}).status_code)
     assert len(newest_events(100)) == 29
     assert rejected.newest(1) == []
 
@@ -185,13 +210,13 @@ def test_a_limited_operator_sees_groups_of_their_customers_only(limited, refuse)
     last = str(rejected.newest(1)[0].id)
     limited.send(REMOVE, {"up_to": last}, form=LIST)
     assert sorted(row.field for row in rejected.newest(10)) == ["", "context", "timestamp"]
-    assert limited.send(other, {"up_to": last}, form=LIST).status_code == 404
+    assert limited.send(sending(other), {"up_to": last}, form=LIST).status_code == 404
 
 
 def test_a_limited_operator_cannot_move_a_group_to_another_customer(limited, refuse):
     refuse(event(timestamp=-1))
-    fields = {"up_to": up_to(limited, GROUP), "change": "customer", "value": "OTHER"}
-    answer = limited.send(GROUP, fields)
+    path = sending(GROUP, "customer", "OTHER")
+    answer = limited.send(path, {"up_to": up_to(limited, path)})
     message = "1 is still rejected. First reason: You may not send events of the customer OTHER."
     assert message in limited.read(answer.headers["Location"])
     assert stored() == []
@@ -199,12 +224,12 @@ def test_a_limited_operator_cannot_move_a_group_to_another_customer(limited, ref
 
 def test_a_group_is_unchanged_if_the_last_event_is_not_given(olga, refuse):
     refuse(event(timestamp=-1))
-    for path in (GROUP, REMOVE):
+    for path in (sending(), REMOVE):
         assert olga.send(path, {}).status_code == 404
         assert olga.send(path, {"up_to": "x"}).status_code == 404
     assert len(rejected.newest(10)) == 1
 
 
-@pytest.mark.parametrize("path", [GROUP, "/admin/rejected/group", REMOVE])
+@pytest.mark.parametrize("path", [GROUP, "/admin/rejected/group", REMOVE, sending()])
 def test_an_unknown_group_is_not_found(olga, path):
     assert olga.get(path).status_code == 404

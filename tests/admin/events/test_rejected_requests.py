@@ -42,7 +42,7 @@ def test_a_request_is_shown_once_and_named_beside_its_invalid_event(olga, refuse
 
 
 def test_a_request_is_resent_completely_from_its_page_or_its_event_s(olga, refused):
-    answer = olga.send(refused, {})
+    answer = olga.send(f"{refused}/send", {})
     assert answer.status_code == 400
     assert "events[1].timestamp is -1" in read(answer)
     fields = {"event": json.dumps(event(context=["2"])), "with_request": "yes"}
@@ -55,9 +55,16 @@ def test_a_request_is_resent_completely_from_its_page_or_its_event_s(olga, refus
 
 def test_a_removed_event_is_excluded_when_the_request_is_resent(olga, refused):
     olga.send(f"{newest()}/remove", {})
-    assert "Send all 2 again" in olga.read(refused)
-    assert olga.send(refused, {}).status_code == 302
+    assert "Send all 2 again…" in olga.read(refused)
+    assert olga.send(f"{refused}/send", {}).status_code == 302
     assert sorted(row.context for row in newest_events(10)) == [["1"], ["3"]]
+
+
+def test_the_question_names_the_contents_of_a_request(olga, refused):
+    page = olga.read(f"{refused}/send")
+    for words in ("Send 3 events again?", "BARCHART, PORTFOLIO (3)", "would be stored twice"):
+        assert words in page
+    assert stored() == []
 
 
 def test_a_request_is_removed_with_its_events(olga, refused):

@@ -240,7 +240,7 @@ def test_store_valid_makes_lenient_mode_the_default_and_prefer_overrides_it(nobo
 def test_a_resent_event_that_is_still_invalid_is_rejected_under_store_valid(nobody, services):
     nobody.post("/events", [event(timestamp=-1)])
     services.rejected.flush()
-    (outcome,) = services.resend.send_as_they_are(None)
+    (outcome,) = services.resend.send_many(None)
     assert outcome.reasons
     assert rejected_indexes() == [1]
 
@@ -304,7 +304,7 @@ def test_an_invalid_event_outside_its_key_s_scope_belongs_to_no_customer(send_in
 def test_a_request_with_an_event_outside_its_key_s_scope_is_not_sent_whole(send_invalid, services, restricted):
     request = send_invalid(event(), event(customer="VICTIM", timestamp=-1), headers=restricted)
     assert (request.customer, request.forbidden_places) == ("", [2])
-    (outcome,) = services.resend.send_as_they_are(None)
+    (outcome,) = services.resend.send_many(None)
     assert "may not send" in outcome.reasons[0]
     services.rejected.discard(SYSTEM, rejected.newest(1)[0])
     assert services.resend.send_request(SYSTEM, request.uuid).events == 1

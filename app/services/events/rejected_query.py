@@ -1,0 +1,94 @@
+"""What a user looks for among rejected events, as pages and commands accept it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+
+from app.exceptions import FieldError
+from app.schemas.field_errors import to_input_error
+from app.services.events.rejected import shortened
+from app.services.people.principal import Principal
+from app.store.events.rejected_filter import RejectedFilter
+
+MAX_TEXT = 200
+FAULTS = {"missing": "is missing", "unknown": "is not known", "wrong": "is wrong"}
+_FAULTS_OF = {
+    "customer": ("missing", "unknown", "wrong"),
+    "product": ("missing", "unknown", "wrong"),
+    "type": ("missing", "unknown", "wrong"),
+    "version": ("wrong",),
+    "timestamp": ("missing", "wrong"),
+    "context": ("missing", "wrong"),
+}
+# What is wrong with an event first: its field and fault, by the name that a query has for it.
+REASONS: dict[str, tuple[str, str | None]] = {
+    "event": ("", None),
+    **{f"{field}-{fault}": (field, fault) for field, faults in _FAULTS_OF.items() for fault in faults},
+}
+
+
+def describe_reason(field: str, fault: str | None) -> str:
+    """Return in words why an event was rejected."""
+    return f"{field} {FAULTS.get(fault or '', 'is wrong')}" if field else "Not an event"
+
+
+def rejected_filter(
+    *,
+    customer: str | None = None,
+    product: str | None = None,
+    type: str | None = None,
+    reason: str | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    origin: str | None = None,
+    text: str | None = None,
+) -> RejectedFilter:
+    """Return the filter of a query. None or an empty text means all.
+
+    Args:
+        reason: one of REASONS.
+        origin: the client's address or network, or the X-Request-ID of the request.
+
+    Raises:
+        InputInvalid: the reason does not exist, the text is too long, or the time ends before it starts.
+    """
+    faults = []
+    if reason and reason not in REASONS:
+        faults.append(FieldError(f'reason is "{reason[:60]}"; it must be {", ".join(REASONS)}.', field="reason"))
+    if text and len(text) > MAX_TEXT:
+        faults.append(FieldError(f"text has {len(text):,} characters; it must have at most {MAX_TEXT}.", field="text"))
+    if start is not None and end is not None and end < start:
+        faults.append(FieldError("end is before start; it must be the same or later.", field="end"))
+    if faults:
+        raise to_input_error(faults, "The filter", "nothing was searched")
+    field, fault = REASONS[reason] if reason else (None, None)
+    wanted = RejectedFilter(
+        customer=customer or None,
+        product=product or None,
+        type=type or None,
+        field=field,
+        fault=fault,
+        start=start,
+        end=end,
+        text=text or "",
+    )
+    return _with_origin(wanted, origin) if origin else wanted
+
+
+def within_reach(who: Principal, wanted: RejectedFilter, before: int | None) -> RejectedFilter:
+    """Return a filter limited to the events that a page's search for its text reads.
+
+    Args:
+        before: an id, which the events of the page precede.
+    """
+    return wanted.visible_to(who.customers).within_reach(before)
+
+
+def _with_origin(wanted: RejectedFilter, text: str) -> RejectedFilter:
+    """Return the filter with an address, which are stored shortened, or else a request id."""
+    try:
+        address = str(ipaddress.ip_network(text, strict=False).network_address)
+    except ValueError:
+        return replace(wanted, request_id=text)
+    return replace(wanted, address=shortened(address))

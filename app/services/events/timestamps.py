@@ -1,0 +1,81 @@
+"""Timestamps of rejected events that were sent in ISO 8601 instead of milliseconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from app.exceptions import BodyMalformed
+from app.schemas import json
+from app.schemas.times import parse_moment
+from app.store.models import RejectedEvent
+
+SAMPLES = 5
+_ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$")
+
+
+class _Stamped(msgspec.Struct):
+    timestamp: str
+
+
+@dataclass
+class TimestampPreview:
+    """What reading the timestamps of some events would change.
+
+    Attributes:
+        samples: the first of them, as text and in milliseconds.
+        readable, unreadable: numbers of events.
+        without_zone: number of readable ones without a zone, which are in UTC.
+    """
+
+    samples: list[tuple[str, int]] = field(default_factory=list)
+    readable: int = 0
+    unreadable: int = 0
+    without_zone: int = 0
+
+    @property
+    def number(self) -> int:
+        """Return the number of events that were looked at."""
+        return self.readable + self.unreadable
+
+
+def preview(events: Iterable[RejectedEvent]) -> TimestampPreview:
+    """Return what reading the timestamps of some events would change."""
+    found = TimestampPreview()
+    for one in events:
+        read = _read(one.event)
+        if read is None:
+            found.unreadable += 1
+            continue
+        found.readable += 1
+        found.without_zone += not _ZONE.search(read[0])
+        if len(found.samples) < SAMPLES:
+            found.samples.append(read)
+    return found
+
+
+def with_milliseconds(text: str) -> str:
+    """Return an event's text with its timestamp in milliseconds, or unchanged if it is not in ISO 8601."""
+    read = _read(text)
+    if read is None:
+        return text
+    try:
+        event = json.parse(text.encode())
+    except BodyMalformed:  # `_read` is less strict
+        return text
+    return json.text({**event, "timestamp": json.Number(str(read[1]))}) if isinstance(event, dict) else text
+
+
+_decode = msgspec.json.Decoder(_Stamped).decode
+
+
+def _read(text: str) -> tuple[str, int] | None:
+    """Return an event's timestamp as text and in milliseconds, or None if it is not in ISO 8601."""
+    try:
+        timestamp = _decode(text).timestamp
+        return timestamp, parse_moment(timestamp)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None

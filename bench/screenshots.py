@@ -117,7 +117,8 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("overview-hour", "/admin/?range=1h")
     yield Shot("overview-analyst", "/admin/", "anna")
     yield Shot("overview-unreachable", "/admin/", act=_cut_off)
-    yield Shot("events-search", "/admin/events?product=PORTFOLIO&text=SAP", act=_open("Event types:"))
+    unfolded = _open("Change the filter", "Event types:")
+    yield Shot("events-search", "/admin/events?product=PORTFOLIO&text=SAP", act=unfolded)
     yield Shot("events-none", "/admin/events?customer=FERNHILL&text=nowhere")
     yield Shot("explore-item", "/admin/explore?by=context:userId&range=30d")
     yield Shot("rejected-filter", "/admin/rejected?customer=BARCHART&reason=timestamp-wrong&text=portfolio")
@@ -126,6 +127,7 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("system-legend", "/admin/system", act=_open("What the icons mean"))
     yield Shot("explore-wrong", "/admin/explore?by=colour&start=soon")
     yield Shot("events-wrong", "/admin/events?start=soon")
+    yield Shot("system-details", "/admin/system", act=_open("of 2 busy", "Queue, charts and mail", "how long data"))
     for name, state in REPORTS.items():
         yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")
     faulty = _press("Start report", delimiter="||", types="NO SUCH TYPE")

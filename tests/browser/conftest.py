@@ -368,6 +368,11 @@ def submit(page: Page, button: str) -> None:
         page.get_by_role("button", name=button).click()
 
 
+def open_filter(page: Page) -> None:
+    """Unfold the filter of a list, which shows a line about it."""
+    page.locator(".filters > details > summary").click()
+
+
 @pytest.fixture(scope="session")
 def sessions() -> dict[tuple[str, str], dict]:
     """Cookies of the users who have signed in, so that each test need not sign in."""

@@ -31,6 +31,44 @@ AXE = """async () => {
   return violations.map((one) => `${one.id}: ${one.nodes[0].html}`);
 }"""
 
+# A control is cut off if it is narrower than its content, unless its content may be of any length.
+LAYOUT = """() => {
+  const found = [], phone = innerWidth < 768, scrolled = ".numbers-scroll, .sample, .visually-hidden, .inline";
+  const visible = (selector) => [...document.querySelectorAll(selector)].filter((one) =>
+    one.offsetWidth > 1 && one.checkVisibility({ visibilityProperty: true }) && !one.closest(scrolled));
+  const tell = (what, one) => found.push(`${what}: ${one.id || one.textContent.trim().slice(0, 40)}`);
+  if (document.documentElement.scrollWidth > innerWidth) found.push("scrolls sideways");
+  for (const one of visible('[type="datetime-local"], [type="number"]')) {
+    const width = one.offsetWidth;
+    one.style.setProperty("width", "max-content", "important");
+    if (one.offsetWidth > width + 1) tell("cut off", one);
+    one.style.removeProperty("width");
+  }
+  for (const one of visible("button, .btn, .tabs a, .places a, summary, label, legend, h1, h2, dt")) {
+    const { left, right } = one.getBoundingClientRect();
+    if (left < -1 || right > innerWidth + 1) tell("out of the window", one);
+    if (one.clientWidth && one.scrollWidth > one.clientWidth + 1) tell("cut off", one);
+  }
+  for (const one of phone ? visible(".places a, .who a, .who button, .filters > details > summary, .btn") : [])
+    if (one.offsetHeight < 44) tell("too small to touch", one);
+  return found;
+}"""
+
+
+def axe_errors(page: Page) -> list[str]:
+    """Return what axe finds on a page."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    errors: list[str] = page.evaluate(AXE)
+    return errors
+
+
+def layout_errors(page: Page, width: int) -> list[str]:
+    """Return what of a page is cut off or too small to touch at a width."""
+    page.set_viewport_size({"width": width, "height": HEIGHT})
+    errors: list[str] = page.evaluate(LAYOUT)
+    return errors
+
 
 def pages_of_the_map() -> set[str]:
     """Return the endpoint of every page: each GET route that is neither a fragment nor a file."""
@@ -59,16 +97,13 @@ class PageChecker:
         self._note(page)
         looks, widths = self._turn()
         page.emulate_media(reduced_motion="reduce")  # or axe would see a colour in transition to the other theme's
-        page.evaluate(AXE_SCRIPT)
         found = []
         for theme, width in looks:
             page.emulate_media(color_scheme=theme)
             page.set_viewport_size({"width": width, "height": HEIGHT})
-            found += [f"{theme}, {width} px: {fault}" for fault in page.evaluate(AXE)]
+            found += [f"{theme}, {width} px: {fault}" for fault in axe_errors(page)]
         for width in widths:
-            page.set_viewport_size({"width": width, "height": HEIGHT})
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                found.append(f"{width} px: scrolls sideways")
+            found += [f"{width} px: {error}" for error in layout_errors(page, width)]
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDE, "height": HEIGHT})
         return [f"{name}, {fault}" for fault in found]

@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PageOpener, Service, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -36,6 +36,8 @@ def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Serv
     service.post(lately(type="WANTED", context=["needle"]), lately(type="UNWANTED"))
     page = opener.open(service)
     page.goto("/admin/events")
+    expect(page.locator(".filters summary").first).to_contain_text("All events")
+    open_filter(page)
     page.get_by_label("Customer").select_option("BARCHART")
     page.get_by_label("Product").select_option("PORTFOLIO")
     page.get_by_label("Text in the context").fill("NEEDLE")
@@ -43,6 +45,9 @@ def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Serv
     page.get_by_label("WANTED", exact=True).check()
     submit(page, "Show")
     assert page.url.endswith("/admin/events?customer=BARCHART&product=PORTFOLIO&text=NEEDLE&types=WANTED")
+    expect(page.locator(".filters form")).to_be_hidden()
+    said = page.locator(".filters > details > summary").inner_text()
+    assert all(part in said for part in ("customer BARCHART", "product PORTFOLIO", "type WANTED", "text NEEDLE"))
     expect(page.locator(".events .type")).to_have_text(["WANTED"])
     page.get_by_role("link", name="Hour", exact=True).click()
     expect(page.locator(".events .type")).to_have_text(["WANTED"])
@@ -71,6 +76,7 @@ def test_without_javascript_everything_works_but_the_live_list(service: Service,
     service.post(*[lately(type=f"PLAIN-{number % 2}") for number in range(60)])
     page = opener.open(service, java_script_enabled=False)
     page.goto("/admin/events")
+    open_filter(page)
     page.get_by_text("Event types:").click()
     page.get_by_label("PLAIN-1").check()
     submit(page, "Show")
@@ -85,6 +91,7 @@ def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Se
     page = opener.open(service, timezone_id="Asia/Tokyo")
     page.goto("/admin/events")
     page.get_by_role("button", name="Local").click()
+    open_filter(page)
     page.get_by_label("From").fill("2026-11-23T09:00")
     submit(page, "Show")
     assert page.url.endswith("?start=1795392000000")  # 2026-11-23T00:00:00Z

@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pyotp import TOTP
 
-from tests.browser.conftest import PageOpener, Service, sign_in, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, sign_in, submit
 from tests.browser.page_checks import PageChecker, pages_of_the_map
 from tests.support.client import event
 from tests.support.mail import MailServer
@@ -99,8 +99,10 @@ class PageTour:
 
     def events(self) -> States:
         page = self.go("events")
-        page.get_by_text("Event types:").click()
         yield "the events", page
+        open_filter(page)
+        page.get_by_text("Event types:").click()
+        yield "the filter of events", page
         page.locator(".events .name a").first.click()
         page.wait_for_url("**/admin/events/*")
         page.get_by_text("As JSON").click()

@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PageOpener, Service, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -25,6 +25,7 @@ def test_a_question_is_answered_and_its_link_shows_the_same(service: Service, op
     service.post(*[event(**sent, context=[user, "Overview"]) for user in ("anna", "anna", "ben")])
     page = opener.open(service)
     page.get_by_role("link", name="Explore", exact=True).click()
+    open_filter(page)
     page.get_by_label("Count by").select_option("Value of userId")
     page.get_by_label("Customer").select_option(CUSTOMER)
     submit(page, "Show")

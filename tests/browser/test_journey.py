@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PageOpener, Service, sign_in, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, sign_in, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -75,6 +75,7 @@ def test_everything_works_without_javascript(service: Service, opener: PageOpene
     expect(page.get_by_text("Copy")).to_have_count(0)
 
     page.get_by_role("link", name="Events", exact=True).click()
+    open_filter(page)
     page.get_by_label("Customer").select_option(customer)
     submit(page, "Show")
     expect(page.locator(".events .type")).to_have_text(["FIRST"])

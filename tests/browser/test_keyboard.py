@@ -80,3 +80,16 @@ def test_every_page_of_the_navigation_is_reached_by_keyboard(service: Service, o
         tab_to(page, place)
         press(page, "Enter")
         expect(page.locator(".places [aria-current]")).to_have_text(place)
+
+
+def test_a_filter_is_unfolded_and_sent_by_keyboard(service: Service, opener: PageOpener):
+    service.post(event(type="BY-KEYBOARD", context=["keyboard"]))
+    page = opener.open(service)
+    page.goto("/admin/events")
+    tab_to(page, "All events")
+    page.keyboard.press("Enter")
+    tab_to(page, "Text in the context")
+    page.keyboard.type("keyboard")
+    press(page, "Enter")
+    expect(page.locator(".filters > details > summary")).to_contain_text("text keyboard")
+    expect(page.locator(".events .type").first).to_have_text("BY-KEYBOARD")

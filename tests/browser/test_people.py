@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pyotp import TOTP
 
-from tests.browser.conftest import PageOpener, Service, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, submit
 from tests.conftest import PASSWORD
 from tests.support.client import event
 
@@ -88,6 +88,7 @@ def test_everything_works_without_javascript(service: Service, opener: PageOpene
     submit(page, f"Remove {name}")
     expect(page.get_by_text(f"{name} is removed.")).to_be_visible()
     page.get_by_role("link", name="Audit log").click()
+    open_filter(page)
     page.get_by_label("Text").fill(name)
     page.get_by_label("What").select_option("user removed")
     submit(page, "Show")

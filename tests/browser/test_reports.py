@@ -30,6 +30,7 @@ def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(
         expect(page.locator(".big-bar .percent")).to_have_text(GOES_ON)
         expect(page.get_by_text(re.compile(r"About .* left\.|Writing\."))).to_be_visible()
         page.goto("/admin/system")
+        page.locator(".fold > summary", has_text="Workers").click()
         busy = page.locator(".workers tr", has_text="Busy")
         expect(busy.get_by_role("link", name="PORTFOLIO")).to_be_visible()
         page.goto("/admin/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -197,15 +198,16 @@ def test_a_hostile_address_without_a_page_is_text(app):
             assert faults(answer) == [], path
 
 
-def hostile_columns(app) -> tuple[World, list[str]]:
-    """A world in which every column of SHOWN and of an event has markup, and the address of every page.
+def hostile_columns(app, text: Callable[[str], str] | None = None) -> tuple[World, list[str]]:
+    """A world in which every column of SHOWN and of an event has markup, or a given text, and each page's address.
 
     Each column has a text of its own, which shows that it appeared on some page.
     """
+    text = text or _hostile
     world = World(app)
     addresses = [world.address_of("GET", path) for path in PAGES]
-    codes = {name: _hostile(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
-    hostile = event(**codes, timestamp=now(), context=[_hostile("Event.context")])
+    codes = {name: text(f"Event.{name}") for name in EVENT} | {"version": "<b onclick=x>Event.version</b>"}
+    hostile = event(**codes, timestamp=now(), context=[text("Event.context")])
     Client(app, None).send(event(timestamp=now()), hostile)  # the chart names customers if there are two
     while hourly_counts.advance():
         pass
@@ -217,10 +219,10 @@ def hostile_columns(app) -> tuple[World, list[str]]:
     ReportAttempt.update(ended_at=now(), outcome="failed").execute()
     for model, names in SHOWN.items():
         for one in model.select():
-            texts = {name: _hostile(f"{model.__name__}.{name}") for name in names}
+            texts = {name: text(f"{model.__name__}.{name}") for name in names}
             texts |= {"name": f"{texts['name']}{one.id}"} if "name" in texts else {}  # values of a unique column differ
             model.update(texts).where(model.id == one.id).execute()
-    RejectedEvent.update(reasons=[_hostile("RejectedEvent.reasons")]).execute()
+    RejectedEvent.update(reasons=[text("RejectedEvent.reasons")]).execute()
     newest = Event.select().order_by(Event.id.desc()).get().id
     groups = re.findall('href="(/admin/rejected/group[^"]+)"', world.known_client("admin").see("/admin/rejected"))
     return world, [*addresses, *CHARTS, f"/admin/events/{newest}", groups[0]]

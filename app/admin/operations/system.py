@@ -5,9 +5,24 @@ from __future__ import annotations
 from flask import render_template
 
 from app.admin.blueprint import services
+from app.admin.operations.overview import CHECK_LABELS
 from app.admin.pages import Values, live_page, page
 from app.auth import caller
 from app.services.operations.system import MOST
+from app.version import VERSION
+
+# What a check that passed says, with its note in place of the braces.
+WELL = {
+    "database": "It answers and accepts events.",
+    "redis": "It answers, so that new reports start at once.",
+    "worker": "Ready to write reports: {}.",
+    "scheduler": "It updates charts and removes what has expired.",
+    "storage": "Their storage can be used.",
+    "disk": "{}.",
+    "spool": "It is {}: no event waits for the database.",
+    "backup": "Made automatically.",
+    "channels": "Each accepted its last message: {}.",
+}
 
 
 @live_page("/system", "system", "admin/operations/system.html")
@@ -17,6 +32,9 @@ def system() -> Values:
     work = source.work(who)
     return {
         "checks": services().health.glance(),
+        "check_labels": CHECK_LABELS,
+        "well": WELL,
+        "version": VERSION,
         "work": work,
         "retention": source.retention(who),
         "room": source.room(who),

@@ -217,6 +217,28 @@ class TestContextFilter:
         assert types_on(boss.read(page.link("Search further back"))) == ["B"]
 
 
+class TestBatchFilter:
+    def test_the_events_of_a_batch_are_shown_those_of_the_future_included(self, boss, admin, four_events):
+        sent = admin.send(event(type="X", timestamp=now() + HOUR), event(type="Y", product="ALERT"))
+        page = boss.read(f"/admin/events?batch={sent[0]['batch']}")
+        assert types_on(page) == ["X", "Y"]
+        assert "before the filter of the batch. A report has no such filter" in page
+        assert page.value("batch") == sent[0]["batch"]
+        assert types_on(boss.read(f"/admin/events?batch={sent[0]['batch']}&product=ALERT")) == ["Y"]
+
+    def test_a_batch_of_version_1_0_that_is_not_found_says_how_far_was_searched(self, boss, four_events):
+        page = boss.read("/admin/events?batch=0f0f6a1e-31a3-4b1b-8a0c-3d1f6f7a9b10")
+        assert "is of version 1.0, so only the latest 200,000 events were searched" in page
+        page = boss.read("/admin/events?batch=0199a1e8-31a3-7b1b-8a0c-3d1f6f7a9b10")
+        assert "No matching events. Show all" in page
+
+    def test_what_is_no_uuid_is_a_fault_of_its_field(self, boss, four_events):
+        page = read(boss.get("/admin/events?batch=12"))
+        assert "batch is" not in page.first("h1").text
+        assert page.all(aria_invalid="true")[0]["id"] == "batch"
+        assert "it must be the UUID of a batch" in page
+
+
 class TestExport:
     def test_the_export_link_fills_in_the_form_of_a_new_report(self, boss, four_events):
         page = boss.read(f"/admin/events?customer=BARCHART&product=ALERT&types=A&types=B&start={FIRST}")

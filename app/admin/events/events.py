@@ -17,6 +17,7 @@ from wtforms import Form, StringField
 
 from app.admin.blueprint import services
 from app.admin.datetime_field import DatetimeField, EndField, given_times
+from app.admin.events.links import links_of
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import split_lines
 from app.admin.pages import Values, link_to, page
@@ -156,10 +157,18 @@ def event(key: int) -> str:
     batch = services().listing.batch(caller(), key, found)
     place = next((place for place, (other, _) in enumerate(batch) if other == key), 0)
     begin = max(0, min(place - SHOWN_OF_BATCH // 2, len(batch) - SHOWN_OF_BATCH))
-    values = {"batch": batch, "shown": batch[begin : begin + SHOWN_OF_BATCH], "begin": begin, "place": place}
+    shown = batch[begin : begin + SHOWN_OF_BATCH]
+    values = {"batch": batch, "shown": shown, "begin": begin, "place": place}
     entry = services().catalog.type_named(found.product, found.type)
     return render_template(
-        "admin/events/event.html", key=key, event=found, json=readable(found), minute=MINUTE, entry=entry, **values
+        "admin/events/event.html",
+        key=key,
+        event=found,
+        json=readable(found),
+        minute=MINUTE,
+        entry=entry,
+        links=links_of(one for _, one in [(key, found), *shown]),
+        **values,
     )
 
 
@@ -201,6 +210,7 @@ def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
     return {
         "query": query,
         "page": found,
+        "links": links_of(found.events, query.without_page()),
         "is_first": is_first,
         "live": is_first and ("end" not in query.texts or filter["end"] >= now()),
         # Future events, which the page excludes.

@@ -121,6 +121,10 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("events-none", "/admin/events?customer=FERNHILL&text=nowhere")
     yield Shot("explore-item", "/admin/explore?by=context:userId&range=30d")
     yield Shot("explore-wrong", "/admin/explore?by=colour&start=soon")
+    yield Shot("events-views", "/admin/events?customer=BARCHART&range=7d", act=_open("Saved views"))
+    yield Shot(
+        "me-views-new-wrong", "/admin/me/views/new?page=events&query=product%3DPORTFOLIO", act=_press("Save", name=" ")
+    )
     yield Shot("events-wrong", "/admin/events?start=soon")
     for name, state in REPORTS.items():
         yield Shot(f"reports-one-{name}", f"/admin/reports/{played.report(**state)}")

@@ -284,6 +284,7 @@ class SavedView(Table):
     query = TextField()  # of the page's URL, without `?`
     is_shared = BooleanField(default=False)  # whether all users may open it
     created_at = BigIntegerField()
+    owner: Account  # set by the queries in `store.people.saved_views`
 
     class Meta:
         indexes = ((("account", "page", "name"), True),)

@@ -194,6 +194,10 @@ class TokenUnknown(TallyError):
     """There is no such API token, it is revoked already, or the caller may not see it."""
 
 
+class ViewUnknown(TallyError):
+    """There is no such saved view, or the caller may not open it; the error does not reveal which."""
+
+
 class CatalogUnknown(TallyError):
     """The catalog has no such customer, product or type, or the caller may not see it."""
 

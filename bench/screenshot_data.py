@@ -29,7 +29,7 @@ from app.redis.queue import NAME, SCHEDULER
 from app.services.alerts.learning import learn_series
 from app.services.notifications.mail_sender import NO_ACCESS
 from app.services.notifications.webhook_sender import ANSWERED_GONE
-from app.services.people import tokens
+from app.services.people import saved_views, tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.store import database
 from app.store.alerts.counts import Series
@@ -65,6 +65,11 @@ USERS = (
     ("ben", "analyst", ["HARBORLINE", "FERNHILL"]),
     ("mira", "admin", None),
     ("paul", "operator", None),  # deactivated
+)
+VIEWS = (
+    ("admin", "events", "customer=BARCHART&product=PORTFOLIO&range=24h", "Portfolio, last day", True),
+    ("admin", "reports", "state=failed", "Failed reports", False),
+    ("anna", "events", "product=WATCHLIST&types=WATCHLIST-CREATED&range=7d", "New watchlists of the week", True),
 )
 TOKENS = (  # name, scopes, customers, days
     ("warehouse import", ["events:read"], [], 365),
@@ -230,6 +235,8 @@ class Scene:
             tokens.verify(text, "")
         tokens.revoke(token, by=admin)
         tokens.add(self._who("anna"), "notebook", ["events:read", "reports:write"])
+        for user, page, query, name, is_shared in VIEWS:
+            saved_views.add(self._who(user), page, query, name, is_shared=is_shared)
 
     def _send(self) -> None:
         self._post(self._stream().events(EVENTS, DAYS, now() - HOUR))

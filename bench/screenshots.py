@@ -126,6 +126,10 @@ def _states(played: Scene) -> Iterator[Shot]:
     yield Shot("reports-legend", "/admin/reports", act=_open("What the icons mean"))
     yield Shot("system-legend", "/admin/system", act=_open("What the icons mean"))
     yield Shot("explore-wrong", "/admin/explore?by=colour&start=soon")
+    yield Shot("events-views", "/admin/events?customer=BARCHART&range=7d", act=_open("Saved views"))
+    yield Shot(
+        "me-views-new-wrong", "/admin/me/views/new?page=events&query=product%3DPORTFOLIO", act=_press("Save", name=" ")
+    )
     yield Shot("events-wrong", "/admin/events?start=soon")
     yield Shot("system-details", "/admin/system", act=_open("of 2 busy", "Queue, charts and mail", "how long data"))
     for name, state in REPORTS.items():

@@ -33,7 +33,7 @@ TABLE: dict[tuple[type[errors.TallyError], ...], tuple[int, str]] = {
     (errors.RateLimited,): (429, "REQUEST_RATE_LIMITED"),
     (errors.Forbidden, errors.LinkInvalid): (403, errors.FORBIDDEN),
     (errors.KeyUnknown, errors.CatalogUnknown, errors.AccountUnknown): (404, NOT_FOUND),
-    (errors.SessionUnknown, errors.TokenUnknown, errors.ChannelUnknown): (404, NOT_FOUND),
+    (errors.SessionUnknown, errors.TokenUnknown, errors.ViewUnknown, errors.ChannelUnknown): (404, NOT_FOUND),
     (errors.AlertUnknown,): (404, NOT_FOUND),
     (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown, errors.WebhookUnknown): (404, NOT_FOUND),
     (errors.ChangesLost,): (410, "EVENT_CHANGES_GET_FAILED"),

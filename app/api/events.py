@@ -11,11 +11,12 @@ from app.api.cors import check_origin
 from app.api.headers import idempotency_key, of_receipt, prefers_lenient
 from app.api.openapi.components import CHANGES_ERROR
 from app.api.openapi.operations import JsonObject, Operation, described, described_body
-from app.api.query import FILTER, ITEM, MAX_PAGE_SIZE, PAGE_SIZE, load_query, number
+from app.api.query import FILTER, MAX_PAGE_SIZE, MORE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
 from app.auth import caller, sent_key, services
 from app.schemas.events import encode_stored
 from app.schemas.reports import EventFilterSchema, FilterSchema
+from app.services.events.listing import LATEST
 from app.services.events.rejected import Origin
 from app.services.rows import EventFilter
 
@@ -84,9 +85,10 @@ def record() -> Response:
     {"200": described("A page of events.", "EventPage")},
     errors=("503",),
     permission="events",
-    query=(*FILTER, *ITEM, "limit", "after"),
+    query=(*FILTER, *MORE, "limit", "after"),
     description="With `value`, a page may have fewer events than `limit`, or none, although `next` says that there "
-    "are more: the search for a rare value takes several requests. There are no more without `next`.",
+    "are more: the search for a rare value takes several requests. There are no more without `next`. A `batch` that "
+    f"version 1.0 stored is found only among the latest {LATEST:,} events.",
 )
 def index() -> Response:
     """Events newest first, a page at a time."""

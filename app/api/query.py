@@ -14,7 +14,7 @@ from app.schemas.reports import FilterSchema
 from app.support.paths import is_api
 
 FILTER = ("customer", "product", "types", "start", "end")
-ITEM = ("context", "value")
+MORE = ("context", "value", "batch")  # of lists of events
 REPEATABLE = frozenset({"types"})
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000

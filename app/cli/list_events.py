@@ -32,6 +32,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @range_options
 @click.option("--value", help="Only events with this item in their context.")
 @click.option("--context", metavar="NAME", help="The item's name in the catalog, with --value; otherwise any item.")
+@click.option("--batch", type=click.UUID, metavar="UUID", help="Only events of this batch.")
 @click.option("--text", help="Only events with this text in an item of their context.")
 @limit_option
 @click.option("--after", metavar="CURSOR", help="The next page: `next` of the page before.")
@@ -81,7 +82,9 @@ def _filter_of(given: Mapping[str, Any]) -> EventFilter:
     services().catalog.check_known(SYSTEM, given["customer"], given["product"], given["types"], place="")
     if given.get("context") is not None and given.get("value") is None:
         raise click.UsageError("--context NAME needs --value.")
-    return services().catalog.event_filter(SYSTEM, {name: one for name, one in given.items() if one is not None})
+    batch = {} if given.get("batch") is None else {"batch": str(given["batch"])}
+    known = {name: one for name, one in given.items() if one is not None} | batch
+    return services().catalog.event_filter(SYSTEM, known)
 
 
 def _as_json(key: int, event: FullEvent) -> dict[str, object]:

@@ -6,6 +6,7 @@ Each message states the value found and the values allowed; callers prepend the 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -90,6 +91,18 @@ class Item(Described):
         if not isinstance(value, str) or len(value) > MAX_CONTEXT_TEXT or "\0" in value:
             raise self.refuse(value)
         return value
+
+
+class Batch(Described):
+    """UUID of the batch in which a request's events were stored."""
+
+    allowed = "the UUID of a batch"
+
+    def _deserialize(self, value: str, attr: str | None, data: object, **kwargs: object) -> str:
+        try:
+            return str(uuid.UUID(value))
+        except ValueError:
+            raise self.refuse(value) from None
 
 
 class Time(Described):

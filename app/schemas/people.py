@@ -1,4 +1,4 @@
-"""Schema of the request for an API token."""
+"""Schemas of the requests for an API token and a saved view."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ class TokenSchema(Schema):
     name = Code(required=True)
     customers = Codes(required=True)
     days = Days(required=True)
+
+
+class SavedViewSchema(Schema):
+    """Name of a saved view."""
+
+    name = Code(required=True)

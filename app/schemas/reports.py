@@ -15,7 +15,7 @@ from marshmallow import ValidationError, fields, post_load, validates_schema
 from app.exceptions import FieldError
 from app.schemas import json
 from app.schemas.field_errors import load, to_input_error
-from app.schemas.fields import Choice, Code, Codes, Delimiter, Described, Flag, Item, Lenient, ObjectName, Time
+from app.schemas.fields import Batch, Choice, Code, Codes, Delimiter, Described, Flag, Item, Lenient, ObjectName, Time
 
 PARQUET = "parquet"
 FORMATS = ("csv", "jsonl", PARQUET)
@@ -87,10 +87,11 @@ class FilterSchema(Lenient):
 
 
 class EventFilterSchema(FilterSchema):
-    """Which events a list has: as a report, and optionally those with a value in their context."""
+    """Which events a list has: as a report, and optionally those of a batch, or with a value in their context."""
 
     context = Code(metadata={"description": "The name, in the catalog, of the context item that has the value."})
     value = Item(metadata={"description": "A context item that the events have, the named one or any."})
+    batch = Batch(metadata={"description": "The batch of the events, as the answer to their request named it."})
 
     @validates_schema
     def has_value(self, data: dict[str, Any], **kwargs: object) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError, validates_schema
 
 from app.schemas.field_errors import load
-from app.schemas.fields import Code, Codes, Described, Item
+from app.schemas.fields import Batch, Code, Codes, Described, Item
 from app.schemas.times import TIME, parse_time
 
 
@@ -21,18 +20,6 @@ class Moment(Described):
     def _deserialize(self, value: str, attr: str | None, data: object, **kwargs: object) -> int:
         try:
             return parse_time(value)
-        except ValueError:
-            raise self.refuse(value) from None
-
-
-class Batch(Described):
-    """UUID of the batch in which a request's events were stored."""
-
-    allowed = "the UUID of a batch"
-
-    def _deserialize(self, value: str, attr: str | None, data: object, **kwargs: object) -> str:
-        try:
-            return str(uuid.UUID(value))
         except ValueError:
             raise self.refuse(value) from None
 

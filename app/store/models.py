@@ -189,6 +189,14 @@ class ErasureTrace(Table):
         primary_key = CompositeKey("customer", "product", "erased")
 
 
+class ReceivedRange(Table):
+    """Times at which events of consecutive ids were received; see `batches`."""
+
+    span = BigIntegerField(primary_key=True)  # number of the range of ids
+    first_at = BigIntegerField()
+    last_at = BigIntegerField()
+
+
 class Customer(Table):
     """Customer in the catalog."""
 
@@ -264,6 +272,22 @@ class RecoveryCode(Table):
     id = BigAutoField()
     account = BigIntegerField(index=True)
     digest = TextField(unique=True)  # of the code: SHA-256, hexadecimal
+
+
+class SavedView(Table):
+    """Filter of a page that a user has saved under a name."""
+
+    id = BigAutoField()
+    account = BigIntegerField()
+    name = TextField()
+    page = TextField()
+    query = TextField()  # of the page's URL, without `?`
+    is_shared = BooleanField(default=False)  # whether all users may open it
+    created_at = BigIntegerField()
+    owner: Account  # set by the queries in `store.people.saved_views`
+
+    class Meta:
+        indexes = ((("account", "page", "name"), True),)
 
 
 class ApiToken(Table):

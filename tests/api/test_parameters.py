@@ -22,7 +22,7 @@ class TestQuery:
             ("/events?type=T", "did you mean types"),
             ("/events?Customer=A", "did you mean customer"),
             ("/events?limt=1", "did you mean limit"),
-            ("/events?x=1", "it takes customer, product, types, start, end, context, value, limit, after"),
+            ("/events?x=1", "it takes customer, product, types, start, end, context, value, batch, limit, after"),
             ("/events?=1", "it takes customer"),
             ("/reports?state=RUNNING", "did you mean status"),
             ("/reports/JOB-1/availability?x", ""),
@@ -53,6 +53,14 @@ class TestQuery:
         assert "next" not in found
         assert "value is missing" in faults(admin.get("/events?context=userId"))[0][1]
         assert "the nearest known: userId" in faults(admin.get("/events?context=user&value=u"))[0][1]
+
+    def test_the_events_of_a_batch_are_found_by_its_id(self, admin):
+        batch = admin.send(event(type="A"), event(type="B", product="ALERT"))[0]["batch"]
+        admin.send(event(type="C"))
+        for query, expected in (("", {"A", "B"}), ("&product=ALERT", {"B"}), ("&types=C&limit=1", set())):
+            assert {one["type"] for one in admin.get(f"/events?batch={batch}{query}").json["events"]} == expected
+        answer = admin.get("/events?batch=123")
+        assert faults(answer)[0][1] == 'batch is "123"; it must be the UUID of a batch.'
 
     def test_a_batch_with_an_unknown_parameter_stores_nothing(self, nobody, services):
         answer = nobody.post("/events?strict=1", [event()])

@@ -23,7 +23,7 @@ def test_from_the_list_to_one_event_and_its_json(service: Service, opener: PageO
     service.post(lately(type="FIRST-OF-TWO", context=["user-7", None]), lately(type="SECOND-OF-TWO"))
     page = opener.open(service, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("link", name="Events", exact=True).click()
-    page.get_by_role("row", name="FIRST-OF-TWO").first.click()
+    page.get_by_role("row", name="FIRST-OF-TWO").first.locator(".name a").click()
     expect(page.get_by_role("heading", name="FIRST-OF-TWO")).to_be_visible()
     expect(page.get_by_role("heading", name="2 events in this batch")).to_be_visible()
     page.get_by_text("As JSON").click()
@@ -54,6 +54,34 @@ def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Serv
     page.get_by_role("link", name="Export these").click()
     expect(page.get_by_label("Customer")).to_have_value("BARCHART")
     expect(page.get_by_label("Event types")).to_have_value("WANTED")
+
+
+def test_text_in_a_row_is_selected_with_the_mouse_and_a_click_opens_the_row(service: Service, opener: PageOpener):
+    service.post(lately(type="SELECTED", context=["user-7", "Overview"]))
+    page = opener.open(service)
+    page.goto(address := "/admin/events?types=SELECTED&product=PORTFOLIO")
+    selected = "getSelection().toString()"
+
+    for words in (".type a", ".when a"):  # links, one that filters and the row's own
+        box = page.locator(f".events {words}").bounding_box()
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + 1, middle)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 1, middle, steps=5)
+        page.mouse.up()
+        assert page.evaluate(selected) in page.locator(f".events {words}").inner_text()
+        assert len(page.evaluate(selected)) > 5
+        page.get_by_role("heading", name="Events").click()
+    page.locator(".events .what a").first.dblclick()
+    assert page.evaluate(selected).strip() == "user"
+    page.wait_for_timeout(400)  # longer than a first click waits
+    assert page.url.endswith(address)
+
+    page.get_by_role("heading", name="Events").click()
+    page.locator(".events .what a").nth(1).click()
+    page.wait_for_url("**/admin/events?product=PORTFOLIO&types=SELECTED&value=Overview")
+    page.locator(".events .what").click(position={"x": 300, "y": 8})  # where no text is
+    expect(page.get_by_role("heading", name="SELECTED")).to_be_visible()
 
 
 def test_the_list_is_live_and_can_be_paused(service: Service, opener: PageOpener):

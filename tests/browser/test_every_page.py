@@ -107,6 +107,22 @@ class PageTour:
         page.wait_for_url("**/admin/events/*")
         page.get_by_text("As JSON").click()
         yield "an event", page
+        page = self.go(f"events?customer=BARCHART&text={uuid.uuid4().hex}")
+        page.get_by_text("Saved views").click()
+        page.get_by_role("link", name="Save this view").click()
+        yield "a new view", page
+        page.get_by_label("Name").fill(" ")
+        submit(page, "Save")
+        yield "a new view without a name", page
+        page.get_by_label("Name").fill(f"{NAME}{uuid.uuid4().hex}")
+        page.get_by_label("Share it with all users").check()
+        submit(page, "Save")
+        page.get_by_text("Saved views").click()
+        yield "saved views", page
+        yield "the own page with a view", self.go("me")
+        page.get_by_role("link", name=f"Remove the view {NAME}").first.click()
+        yield "the confirmation of removing a view", page
+        submit(page, "Remove")
         yield "a search without results", self.go(f"events?customer={LONG}&text=nowhere")
         yield "a filter with errors", self.go("events?start=soon&text=a%01b")
 

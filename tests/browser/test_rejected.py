@@ -60,6 +60,7 @@ def test_timestamps_are_read_in_a_group_that_a_filter_finds(service: Service, op
     service.refuse(event(product=product, timestamp="2026-11-23T10:57:00Z", customer="OTHER"))
     page = opener.open(service)
     page.goto("/admin/rejected")
+    open_filter(page)
     page.get_by_label("Product", exact=True).fill(product)
     page.get_by_label("Customer", exact=True).fill("C")
     submit(page, "Show")

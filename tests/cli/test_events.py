@@ -21,6 +21,13 @@ def test_events_are_listed_by_a_context_value(prints, flask, nobody, sample_cata
     assert "needs --value" in flask("events", "list", "--context", "userId").output
 
 
+def test_events_are_listed_by_their_batch(prints, flask, nobody):
+    nobody.send(event(type="A"))
+    batch = nobody.send(event(type="B"))[0]["batch"]
+    assert [one["type"] for one in prints("events", "list", "--batch", batch)["events"]] == ["B"]
+    assert "'B' is not a valid UUID" in flask("events", "list", "--batch", "B").output
+
+
 def test_events_are_followed_as_json_lines_from_the_oldest_or_the_end(succeeds, nobody):
     stored = nobody.send(event(timestamp=2), event(timestamp=1), event(customer="FERNHILL"))
     lines = succeeds("events", "follow", "--after", "0", "--once", "--customer", "BARCHART").splitlines()

@@ -80,6 +80,10 @@ GET    /admin/me/second-factor/codes                       302    302    302    
 POST   /admin/me/second-factor/codes                       302    302    302    302    302    302    302    302
 GET    /admin/me/second-factor/off                         302    302    302    302    302    302    302    302
 POST   /admin/me/second-factor/off                         302    302    302    302    302    302    302    302
+GET    /admin/me/views/new                                 302    302    302    200    200    200    200    302
+POST   /admin/me/views/new                                 302    302    302    302    302    302    302    302
+GET    /admin/me/views/<key>/remove                        302    302    302    404    200    404    404    302
+POST   /admin/me/views/<key>/remove                        302    302    302    404    302    404    404    302
 GET    /admin/me/tokens/new                                302    302    302    200    200    200    200    302
 POST   /admin/me/tokens/new                                302    302    302    200    200    200    200    302
 
@@ -292,10 +296,12 @@ SENT: dict[str, object] = {
     "POST /admin/people/new": {"name": "somebody-new", "role": "analyst"},
     "POST /admin/people/<key>": {"role": "operator"},
     "POST /admin/keys/new": {"name": "another"},
+    "POST /admin/me/views/new": {"name": "view {}"},
     "POST /admin/me/tokens/new": {"name": "program {}", "scopes": "events:read", "days": "90"},
 }
 # query strings, for any verb
 QUERIES = {
+    "/admin/me/views/new": "page=events&query=customer%3DBARCHART",
     ALIKE: "field=type",
     f"{ALIKE}/send": "field=type",
     f"{ALIKE}/remove": "field=type",

@@ -9,7 +9,7 @@ import re
 from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
-from app.services.people import tokens
+from app.services.people import saved_views, tokens
 from app.services.people.principal import SYSTEM, Principal
 from app.services.people.sessions import ProviderSession
 from app.store.events import rejected
@@ -174,6 +174,8 @@ class World:
             made["key"] = self._alerting(path)
         if path.startswith("/admin/tokens/<key>"):
             made["key"] = tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
+        if path.startswith("/admin/me/views/<key>"):
+            made["key"] = saved_views.add(self._anna(), "events", "product=P", f"view {next(self._numbers)}").id
         if path.startswith("/admin/keys/<key>"):
             made["key"] = self._services.ingest_keys.add(f"key {next(self._numbers)}")[0].id
         if path.startswith("/admin/reports/recurring/<key>"):

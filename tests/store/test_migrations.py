@@ -15,7 +15,7 @@ from app import create_app
 from app.config import Settings
 from app.exceptions import DatabaseNewer, ReloadFailed
 from app.store import database as store
-from app.store.models import Table
+from app.store.models import ReceivedRange, Table
 
 ALL = sorted(path.stem for path in store.MIGRATIONS.glob("[0-9]*.py"))
 # the large integers that are no times, and the times whose names clients know
@@ -23,7 +23,7 @@ NUMBERS = {
     *("account", "channel", "delivery", "owner", "recipient", "rule", "schedule", "webhook"),
     *("last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id", "slice_end", "slice_groups", "up_to"),
     *("bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "max_id", "number", "offset", "rejected"),
-    *("resumed_rows", "rows", "total", "totp_step", "width"),
+    *("resumed_rows", "rows", "span", "total", "totp_step", "width"),
     *(f"hour_{number}" for number in range(24)),
 }
 # columns that only processes of an earlier version use, which may run during an upgrade
@@ -145,3 +145,22 @@ def test_a_migration_incompatible_with_older_code_prevents_a_reload(empty_databa
     with pytest.raises(ReloadFailed, match=f"The migration {ALL[-1]} cannot be applied while older code runs."):
         store.refuse_beside_older_code()
     assert store.pending() == list(ALL)
+
+
+@pytest.mark.parametrize(("events", "recorded"), [(9_999, []), (10_000, [0]), (29_999, [1])])
+def test_the_times_of_receipt_begin_after_the_events_that_exist(
+    empty_database, tmp_path, monkeypatch, events, recorded
+):
+    """Their batch ids have no time, and reading all of them would delay the start."""
+    copy_migrations(tmp_path, "0011")
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "MIGRATIONS", tmp_path)
+        store.upgrade()
+    context, batch = ("'{}'", "gen_random_uuid()") if store.database.param == "%s" else ("'[]'", "'any'")
+    store.database.execute_sql(
+        "INSERT INTO event (customer, product, type, timestamp, context, sequence, batch, received) "
+        f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {events}) "
+        f"SELECT 'C', 'P', 'T', i, {context}, 1, {batch}, i FROM n"
+    )
+    store.upgrade()
+    assert [row.span for row in ReceivedRange.select()] == recorded

@@ -17,6 +17,7 @@ from wtforms import Form, StringField
 
 from app.admin.blueprint import services
 from app.admin.datetime_field import DatetimeField, EndField, given_times
+from app.admin.events.links import links_of
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import split_lines
 from app.admin.pages import Values, link_to, page
@@ -27,7 +28,7 @@ from app.schemas.events import readable
 from app.schemas.fields import MAX_TIME
 from app.schemas.reports import EventFilterSchema
 from app.services.events.download import MAX_ROWS, MAX_SEARCHED
-from app.services.events.listing import MAX_TEXT, Page
+from app.services.events.listing import LATEST, MAX_TEXT, Page, is_old_batch
 from app.services.events.volume import DAY, HOUR, MINUTE
 from app.services.rows import EventFilter
 from app.support import browser_client
@@ -56,6 +57,7 @@ class EventsForm(Form):
     end = EndField("To")
     context = StringField("Context item")
     value = StringField("Its value")
+    batch = StringField("Batch id")
     text = StringField("Text in the context")
 
 
@@ -78,7 +80,7 @@ class EventsQuery:
     def texts(self) -> dict[str, str]:
         """Return the query as URL arguments, without types and without empty and default values."""
         form = self.form
-        texts = {name: (form[name].data or "").strip() for name in ("customer", "product", "context", "text")}
+        texts = {name: (form[name].data or "").strip() for name in ("customer", "product", "context", "batch", "text")}
         texts["value"] = form.value.data or ""
         texts |= (times := given_times(form))
         if self.args.get("range") in RANGES and not times:
@@ -106,7 +108,7 @@ class EventsQuery:
         """
         given: Values = {
             name: self.texts[name]
-            for name in ("customer", "product", "start", "end", "context", "value")
+            for name in ("customer", "product", "start", "end", "context", "value", "batch")
             if name in self.texts
         }
         if "range" in self.texts:
@@ -155,10 +157,18 @@ def event(key: int) -> str:
     batch = services().listing.batch(caller(), key, found)
     place = next((place for place, (other, _) in enumerate(batch) if other == key), 0)
     begin = max(0, min(place - SHOWN_OF_BATCH // 2, len(batch) - SHOWN_OF_BATCH))
-    values = {"batch": batch, "shown": batch[begin : begin + SHOWN_OF_BATCH], "begin": begin, "place": place}
+    shown = batch[begin : begin + SHOWN_OF_BATCH]
+    values = {"batch": batch, "shown": shown, "begin": begin, "place": place}
     entry = services().catalog.type_named(found.product, found.type)
     return render_template(
-        "admin/events/event.html", key=key, event=found, json=readable(found), minute=MINUTE, entry=entry, **values
+        "admin/events/event.html",
+        key=key,
+        event=found,
+        json=readable(found),
+        minute=MINUTE,
+        entry=entry,
+        links=links_of(one for _, one in [(key, found), *shown]),
+        **values,
     )
 
 
@@ -181,7 +191,7 @@ def _find_page(query: EventsQuery, filter: Filter) -> Page:
 
 def until_now(filter: Filter) -> Filter:
     """Exclude events dated in the future unless they are requested, because they would precede all others."""
-    is_open = "end" not in filter and filter.get("start", 0) <= now()
+    is_open = "end" not in filter and filter.get("start", 0) <= now() and "batch" not in filter
     return filter | {"end": now()} if is_open else filter
 
 
@@ -191,7 +201,7 @@ def _estimate(filter: Filter) -> int:
 
 def _of_report(filter: Filter) -> Filter:
     """Return the part of a filter that reports and estimates have."""
-    return {name: value for name, value in filter.items() if name not in ("context", "value")}
+    return {name: value for name, value in filter.items() if name not in ("context", "value", "batch")}
 
 
 def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
@@ -200,16 +210,19 @@ def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
     return {
         "query": query,
         "page": found,
+        "links": links_of(found.events, query.without_page()),
         "is_first": is_first,
         "live": is_first and ("end" not in query.texts or filter["end"] >= now()),
         # Future events, which the page excludes.
         "later": 0 if until_now(filter) == filter else _estimate(filter | {"start": now() + 1}),
         "in_future": query.without_page() | {"start": now(), "end": MAX_TIME},
         "page_size": PAGE_SIZE,
-        "moving": not {"text", "value"} & set(query.texts),  # a search is expensive, and new matches are rare
+        "moving": not {"text", "value", "batch"} & set(query.texts),  # a search is expensive, and new matches are rare
         "about": _estimate(filter),
         "max_download": MAX_ROWS,
         "max_searched": MAX_SEARCHED,
+        "is_old_batch": "batch" in filter and is_old_batch(filter["batch"]),
+        "latest": LATEST,
         "filter": filter,
         "export": _of_report(filter) | ({"types": "\n".join(filter["types"])} if "types" in filter else {}),
         **first_event_values(),

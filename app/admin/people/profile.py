@@ -11,11 +11,12 @@ from app import auth
 from app.admin.blueprint import services
 from app.admin.pages import action, link_to, page, redirect_with
 from app.admin.people.people import SHARED_VALUES
+from app.admin.people.saved_views import view_rows
 from app.admin.people.session_rows import session_rows
 from app.admin.people.tokens import token_rows
 from app.auth import caller, open_to_temporary
 from app.exceptions import AccountInvalid, Forbidden, RateLimited
-from app.services.people import audit, tokens
+from app.services.people import audit, saved_views, tokens
 from app.services.people.passwords import MIN_PASSWORD
 from app.services.rows import AuditFilter
 
@@ -60,6 +61,7 @@ def _render_profile(form: MailForm) -> str:
     found = audit.page(who, AuditFilter(who=who.name), SHOWN_ENTRIES)
     entries = [entry for entry in found.entries if entry.account == who.id]
     values = SHARED_VALUES | {"sessions": session_rows(who.id), "tokens": token_rows(tokens.of(who))}
+    values |= {"views": view_rows(saved_views.of(who))}
     values |= {"codes_left": services().second_factors.recovery_codes_left(who)}
     return render_template("admin/people/me.html", form=form, entries=entries, **values)
 

@@ -14,7 +14,7 @@ from app.api.openapi import components
 from app.api.openapi.json_schema import Plugin
 from app.api.openapi.operations import OPERATIONS, JsonObject, Operation, described
 from app.api.openapi.response_schemas import SCHEMAS, derive
-from app.api.query import FILTER, ITEM
+from app.api.query import FILTER, MORE
 from app.api.responses import JsonResponse
 from app.schemas.events import BatchSchema
 from app.schemas.reports import EventFilterSchema, FilterSchema, OutputSchema
@@ -109,7 +109,7 @@ def _security(declared: Operation, method: str) -> JsonObject:
 
 def _describe(declared: Operation, rule: Rule, responses: Mapping[str, JsonObject], errors: set[str]) -> JsonObject:
     sent = declared.query or ()
-    schema, fields = (EventFilterSchema, (*FILTER, *ITEM)) if set(ITEM) <= {*sent} else (FilterSchema, FILTER)
+    schema, fields = (EventFilterSchema, (*FILTER, *MORE)) if set(MORE) <= {*sent} else (FilterSchema, FILTER)
     query: list[object] = [name for name in sent if name in components.PARAMETERS and name not in fields]
     if of_filter := [name for name in fields if name in sent]:
         query.insert(0, {"in": "query", "schema": schema(partial=True, only=of_filter)})

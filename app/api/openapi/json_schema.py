@@ -46,6 +46,7 @@ OF_FIELD: dict[type[Field], JsonObject] = {
     own.ObjectName: _text(1, own.MAX_OBJECT_NAME, f"^{own.OBJECT_NAME.pattern}$"),
     own.Context: {"type": "array", "maxItems": own.MAX_CONTEXT_ITEMS, "items": ITEM},
     own.Flag: {"type": "boolean"},
+    own.Batch: {"type": "string", "format": "uuid"},
 }
 COMPRESSED_TWICE: JsonObject = {
     "required": ["format", "compression"],

@@ -195,6 +195,19 @@ class Catalog:
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
 
+    def names_of(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+        """Return the names of the context items of some pairs of product and type, as `type_named` chooses them."""
+        chosen: dict[tuple[str, str], list[str]] = {}
+        by_code: defaultdict[str, list[EventType]] = defaultdict(list)
+        wanted = list(pairs)
+        for row in store.types_among({code for _, code in wanted}):
+            by_code[row.code].append(row)
+        for product, code in wanted:
+            same = by_code[code]
+            entry = next((one for one in same if one.product == product), same[0] if same else None)
+            chosen[product, code] = entry.context if entry else []
+        return chosen
+
     def event_filter(self, who: Principal, given: Mapping[str, Any]) -> EventFilter:
         """Return the filter of events that `EventFilterSchema` has loaded.
 

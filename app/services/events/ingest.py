@@ -176,10 +176,7 @@ def write_request(batch: Batch, received: int) -> tuple[WriteRequest, bytes]:
     """
     count, answer = len(batch.events), BytesIO()
     sightings: set[Sighting] = set()
-    # A random UUID (RFC 9562, version 4). See `app.ops.requests` for why it does not use the system's random numbers.
-    variant, rest = divmod(getrandbits(122), 1 << 120)
-    digits = f"{rest:030x}"
-    name = f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{'89ab'[variant]}{digits[15:18]}-{digits[18:]}"
+    name = batch_name(received)
 
     def rows() -> Iterator[EventRow]:
         for start in range(0, count, ENCODED_EVENTS):
@@ -197,6 +194,16 @@ def write_request(batch: Batch, received: int) -> tuple[WriteRequest, bytes]:
     payload = database.encode_events(rows())
     answer.write(b"]" if count else b"[]")
     return WriteRequest(payload, count, received, sightings), answer.getvalue()
+
+
+def batch_name(received: int) -> str:
+    """Return a UUID with the time of receipt (RFC 9562, version 7), by which `store.events.batches` finds its events.
+
+    See `app.ops.requests` for why it does not use the system's random numbers.
+    """
+    variant, rest = divmod(getrandbits(74), 1 << 72)
+    time, random = f"{received:012x}", f"{rest:018x}"
+    return f"{time[:8]}-{time[8:]}-7{random[:3]}-{'89ab'[variant]}{random[3:6]}-{random[6:]}"
 
 
 def as_row(event: StoredEvent, received: int) -> EventRow:

@@ -18,12 +18,13 @@ from app.schemas.events import FullEvent
 from app.schemas.fields import CONTROL
 from app.services.people.principal import Principal
 from app.store.database import read
+from app.store.events import batches, search, select
 from app.store.events import pages as store
-from app.store.events import search, select
 from app.store.events.filters import EventFilter as EventFilter
 from app.store.events.filters import Position
 from app.support.clock import now
 
+LATEST = batches.LATEST  # events among which a batch of version 1.0 is found
 CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,18})")
 MAX_TEXT = 200  # characters
 
@@ -50,6 +51,11 @@ class Page:
     def entries(self) -> list[tuple[int, FullEvent]]:
         """Return each event with its id."""
         return list(zip(self.keys, self.events, strict=True))
+
+
+def is_old_batch(batch: str) -> bool:
+    """Return whether version 1.0 stored the batch, so that it is found only among the LATEST events."""
+    return batches.time_of(batch) is None
 
 
 class Listing:

@@ -22,7 +22,7 @@ from app.services.people.sessions import Sessions
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.store.database import give_back_space, index_items, release, server_time, shrink_log
-from app.store.events import hourly_counts, idempotency
+from app.store.events import batches, hourly_counts, idempotency
 from app.store.people import audit
 from app.support.clock import DAY_MS
 
@@ -165,9 +165,10 @@ class Scheduler:
             time.sleep(seconds)
 
     def count(self) -> None:
-        """Bring the hourly counts up to date."""
+        """Bring the hourly counts up to date, and what batches are found by."""
         while hourly_counts.advance():
             pass
+        batches.record_ranges()
 
     def _back_up(self) -> None:
         """Make a backup if BACKUP_URL is set and the last one is BACKUP_EVERY hours old."""

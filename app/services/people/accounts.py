@@ -21,7 +21,7 @@ from app.services.people.principal import ADMIN, ANALYST, ROLES, SYSTEM, Princip
 from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
-from app.store.people import second_factors, sessions, tokens
+from app.store.people import saved_views, second_factors, sessions, tokens
 from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
@@ -200,7 +200,7 @@ class Accounts:
         return principal(account)
 
     def remove(self, name: str, *, by: Principal = SYSTEM) -> None:
-        """Remove a user with their API tokens and sessions, but keep their reports.
+        """Remove a user with their API tokens, sessions and saved views, but keep their reports.
 
         Raises:
             AccountInvalid: the user is the last admin.
@@ -214,6 +214,7 @@ class Accounts:
             second_factors.replace_codes(account.id, [])
             sessions.remove_of(account.id)
             tokens.remove_of(account.id)
+            saved_views.remove_of(account.id)
             audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
 
     def deactivate(self, name: str, *, by: Principal = SYSTEM) -> None:

@@ -77,6 +77,8 @@ ACTIONS = {
     "webhook removed": "system",
     "webhook tested": "system",
     "webhook sent again": "system",
+    "view shared": "system",
+    "shared view removed": "system",
     "rejected event sent again": "system",
     "rejected event removed": "system",
     "rejected events purged": "system",

@@ -6,7 +6,7 @@ Lists are sorted here and not by the database, because databases differ in their
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, groupby, islice
 from operator import itemgetter
 
@@ -213,6 +213,12 @@ def products() -> list[Product]:
 def types() -> list[EventType]:
     """Return the catalog's event types by product and code."""
     return sorted(EventType.select(), key=lambda entry: (entry.product, entry.code))
+
+
+def types_among(codes: Collection[str]) -> list[EventType]:
+    """Return the catalog's event types with some codes, by product and code."""
+    query = EventType.select().where(EventType.code.in_(list(codes)))
+    return sorted(query, key=lambda entry: (entry.product, entry.code))
 
 
 def product(code: str) -> Product | None:

@@ -26,7 +26,7 @@ MAX_SCANNED = 20_000  # events that one call of `read` reads
 SETTLE_SECONDS = 0.25  # how long to wait for transactions that may still add a lower id
 LOOK_SECONDS = 0.02
 MAX_LOOKS = 8  # the latest, whose codes are remembered for requests that missed them
-PRINT_DIGITS = 8  # of a random UUID
+PRINT_DIGITS = 8  # of a UUID, which begins with a time and ends with random digits
 
 Code = tuple[str, str, str]  # customer, product, type
 
@@ -37,7 +37,7 @@ class Position(NamedTuple):
     Attributes:
         key: the id of the last event before it; 0 at the beginning.
         erased: `ErasureTrace.erased` of the last erasure at that time that concerned the follower.
-        print: the first digits of that event's batch, by which it differs from one with the same id in another
+        print: the last digits of that event's batch, by which it differs from one with the same id in another
             database; empty if the event does not exist.
     """
 
@@ -211,7 +211,7 @@ def _check(wanted: EventFilter, begin: Position) -> tuple[int, bool, bool]:
         FROM counted"""  # noqa: S608
     given = (begin.key, begin.erased, begin.key, begin.erased, begin.key, *values, *values)
     total, batch, may_be_erased, has_lost, last = database.execute_sql(query, given).fetchone()
-    is_there = str(batch).startswith(begin.print) if batch else bool(may_be_erased) or not begin.print
+    is_there = str(batch).endswith(begin.print) if batch else bool(may_be_erased) or not begin.print
     return last, total >= begin.erased and is_there, bool(has_lost)
 
 
@@ -221,4 +221,4 @@ def _traces_of(wanted: EventFilter) -> Condition:
 
 def _print(key: int) -> str:
     found = database.execute_sql(f"SELECT batch FROM event WHERE id = {database.param}", (key,)).fetchone()  # noqa: S608
-    return str(found[0])[:PRINT_DIGITS] if found else ""
+    return str(found[0])[-PRINT_DIGITS:] if found else ""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from app.event_columns import NAMES
 from app.store.backends.backend import Rows
 from app.store.database import database
-from app.store.events import hourly_counts
+from app.store.events import batches, hourly_counts
 from app.store.events.filters import EventFilter, Position
 from app.store.events.hourly_counts import HourBucket
 from app.store.models import ObservedCode
@@ -49,6 +49,8 @@ def page(wanted: EventFilter, limit: int) -> Rows:
 
 def positions(wanted: EventFilter, limit: int) -> list[Position]:
     """Return the positions of the events on a page."""
+    if wanted.batch is not None:
+        return batches.positions(wanted, limit)
     # Read before the hours, so that events counted meanwhile are found twice rather than missed.
     counted = hourly_counts.watermark()
     parts = _parts(wanted, counted)

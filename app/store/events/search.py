@@ -48,7 +48,7 @@ def search(wanted: EventFilter, limit: int, text: str | None = None) -> Found:
         limit: number of events after which it may end.
     """
     plain = replace(wanted, item=None, places=None)
-    by_index = text is None and database.has_item_index()
+    by_index = text is None and wanted.batch is None and database.has_item_index()
     look = LOOK_BEFORE_INDEX if by_index else _events_to_read(plain)
     looked = pages.positions(plain, look)
     if not looked:

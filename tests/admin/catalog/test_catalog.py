@@ -92,11 +92,11 @@ def test_an_entry_is_shown_in_full(olga, filled):
     page = olga.read(PRODUCT)
     assert "3 events in the last 24 hours, 4 in the last 7 days." in page
     assert page.all(aria_label="Events by day: 4 in 30 days, at most 3 on one")
-    assert TYPE in [code.text for code in page.all("bdi", class_="listed")]
+    assert TYPE in [code.text for code in page.all("a", class_="listed")]
     assert page.value("columns").startswith("userId\nportfolioId")
     page = olga.read(f"{PAGE}/type?code={TYPE}&product=PORTFOLIO")
     assert page.value("context") == "userId\nviewName"
-    assert "BARCHART" in [code.text for code in page.all("bdi", class_="listed")]
+    assert "BARCHART" in [code.text for code in page.all("a", class_="listed")]
     assert "No events yet." in olga.read(f"{PAGE}/customer?code=FERNHILL")
 
 

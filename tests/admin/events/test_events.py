@@ -29,7 +29,9 @@ def types_on(page: Element) -> list[str]:
 
 def read_event(visitor: Visitor, kind: str) -> Element:
     """Return the page of the listed event of a type."""
-    return visitor.read(visitor.read("/admin/events").link(kind))
+    rows = visitor.read("/admin/events").all("tr", class_="leads")
+    row = next(row for row in rows if row.first("td", class_="type").text == kind)
+    return visitor.read(row.first("td", class_="name").links[0])
 
 
 @pytest.fixture
@@ -217,6 +219,66 @@ class TestContextFilter:
         assert types_on(boss.read(page.link("Search further back"))) == ["B"]
 
 
+class TestBatchFilter:
+    def test_the_events_of_a_batch_are_shown_those_of_the_future_included(self, boss, admin, four_events):
+        sent = admin.send(event(type="X", timestamp=now() + HOUR), event(type="Y", product="ALERT"))
+        page = boss.read(f"/admin/events?batch={sent[0]['batch']}")
+        assert types_on(page) == ["X", "Y"]
+        assert "before the filter of the batch. A report has no such filter" in page
+        assert page.value("batch") == sent[0]["batch"]
+        assert types_on(boss.read(f"/admin/events?batch={sent[0]['batch']}&product=ALERT")) == ["Y"]
+
+    def test_a_batch_of_version_1_0_that_is_not_found_says_how_far_was_searched(self, boss, four_events):
+        page = boss.read("/admin/events?batch=0f0f6a1e-31a3-4b1b-8a0c-3d1f6f7a9b10")
+        assert "is of version 1.0, so only the latest 200,000 events were searched" in page
+        page = boss.read("/admin/events?batch=0199a1e8-31a3-7b1b-8a0c-3d1f6f7a9b10")
+        assert "No matching events. Show all" in page
+
+    def test_what_is_no_uuid_is_a_fault_of_its_field(self, boss, four_events):
+        page = read(boss.get("/admin/events?batch=12"))
+        assert "batch is" not in page.first("h1").text
+        assert page.all(aria_invalid="true")[0]["id"] == "batch"
+        assert "it must be the UUID of a batch" in page
+
+
+class TestLinks:
+    """The codes and values in the table lead to the events with them; the other filters stay."""
+
+    def test_a_code_replaces_the_filter_of_its_kind(self, boss, four_events):
+        page = boss.read(f"/admin/events?customer=OTHER&start={FIRST}")
+        address = page.all("tr", class_="leads")[0].first("td", class_="type").links[0]
+        assert parse_qs(urlsplit(address).query) == {"customer": ["OTHER"], "start": [str(FIRST)], "types": ["D"]}
+        assert types_on(boss.read(address)) == ["D"]
+        assert types_on(boss.read(boss.read("/admin/events?customer=OTHER").link("SECRET"))) == ["D"]
+        assert types_on(boss.read(boss.read("/admin/events?types=A&types=B&types=D").link("A"))) == ["A"]
+
+    def test_a_value_is_looked_for_under_its_name_in_the_catalog(self, boss, services, four_events):
+        entry = {"code": "A", "description": "", "product": "PORTFOLIO", "context": ["userId"]}
+        services.catalog.put(json.dumps({"customers": [], "products": [], "types": [entry]}).encode())
+        page = boss.read("/admin/events?customer=BARCHART&context=userId&value=user-1")
+        named, other = page.first("td", class_="what").links
+        assert named == "/admin/events?customer=BARCHART&context=userId&value=user-1"
+        assert other == "/admin/events?customer=BARCHART&value=Overview"
+        assert types_on(boss.read(other)) == ["A"]
+
+    def test_a_value_that_is_cut_in_the_table_is_a_link_on_the_page_of_its_event(self, boss, admin):
+        admin.send(event(type="LONG", context=["x" * 500 + "&é"]))
+        assert boss.read("/admin/events").link("x" * 160 + "…") is None
+        address = read_event(boss, "LONG").link("x" * 500 + "&é")
+        assert parse_qs(urlsplit(address).query) == {"value": ["x" * 500 + "&é"]}
+
+    def test_the_tab_key_stops_once_in_a_row(self, boss, four_events):
+        for row in boss.read("/admin/events").all("tr", class_="leads"):
+            assert len([link for link in row.all("a") if link["tabindex"] is None]) == 1
+
+    def test_the_page_of_an_event_leads_to_its_batch_and_codes(self, boss, admin, four_events):
+        sent = admin.send(event(type="E"), event(type="F", customer="OTHER"))
+        page = read_event(boss, "E")
+        assert types_on(boss.read(page.link(sent[0]["batch"]))) == ["F", "E"]
+        assert types_on(boss.read(page.link("E"))) == ["E"]
+        assert page.link("BARCHART") == "/admin/events?customer=BARCHART"
+
+
 class TestExport:
     def test_the_export_link_fills_in_the_form_of_a_new_report(self, boss, four_events):
         page = boss.read(f"/admin/events?customer=BARCHART&product=ALERT&types=A&types=B&start={FIRST}")
@@ -370,7 +432,7 @@ class TestAnAnalyst:
                 assert "SECRET" not in answer.get_data(as_text=True)
 
     def test_cannot_distinguish_another_customer_s_event_from_a_missing_event(self, anna, boss, four_events):
-        hidden, answers = boss.read("/admin/events").link("D"), []
+        hidden, answers = boss.read("/admin/events").first("td", class_="name").links[0], []
         for path in (hidden, "/admin/events/999999"):
             answer = anna.get(path, headers={"X-Request-ID": "same"})
             assert answer.status_code == 404

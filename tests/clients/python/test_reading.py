@@ -53,6 +53,12 @@ def test_events_are_found_by_a_context_value(tally, nobody, sample_catalog):
     assert [one.context for one in tally.events(context="userId", value="u-1")] == [["u-1", "Overview"]]
 
 
+def test_the_events_of_a_batch_are_read_back(tally, nobody):
+    stored = nobody.send(event(context=["u-1"]), event(context=["u-2"]))
+    nobody.send(event(context=["u-3"]))
+    assert {one.context[0] for one in tally.events(batch=stored[0]["batch"])} == {"u-1", "u-2"}
+
+
 def test_events_are_filtered_by_type_and_by_days_in_utc(tally, nobody):
     midnight = int(datetime(2026, 11, 29, tzinfo=UTC).timestamp() * 1000)
     times = {"before": midnight - 1, "first": midnight, "last": midnight + 86_399_999, "after": midnight + 86_400_000}

@@ -157,6 +157,7 @@ class Tally:
         limit: int | None = None,
         context: str | None = None,
         value: str | None = None,
+        batch: str | None = None,
     ) -> Iterator[Event]:
         """Yield the events that match, newest first, at most `limit`.
 
@@ -165,13 +166,14 @@ class Tally:
             start, end: both included: a datetime, a date (the whole day in UTC), or milliseconds since 1970.
             value: only events with this item in their context; a rare one may take several requests.
             context: the item's name in the catalog; None means any item.
+            batch: only events of this batch, which the answer to their request named.
 
         Raises:
             RequestFailed: the service rejects the request, or cannot be reached.
         """
         filter = make_filter(customer, product, types, start, end)
-        item = {"context": context, "value": value}
-        return self._reader.events(filter | {name: one for name, one in item.items() if one is not None}, limit)
+        more = {"context": context, "value": value, "batch": batch}
+        return self._reader.events(filter | {name: one for name, one in more.items() if one is not None}, limit)
 
     def changes(
         self,

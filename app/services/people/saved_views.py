@@ -1,0 +1,114 @@
+"""Saved views: filters of a page that a user keeps under a name, for themself or shared with all users.
+
+A view is the query of a page's URL and nothing more. Who opens it sees what their own role and customers permit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, parse_qsl, urlencode
+
+from app.exceptions import FieldError, Forbidden, InputInvalid, ViewUnknown
+from app.schemas.field_errors import load
+from app.schemas.people import SavedViewSchema
+from app.services.people import audit
+from app.services.people.principal import Principal
+from app.store.database import transaction
+from app.store.models import SavedView
+from app.store.people import saved_views as store
+from app.support.clock import now
+
+MAX_VIEWS = 100  # of a user
+MAX_QUERY = 8_000  # characters, about as many as a web server accepts in a URL
+
+
+@dataclass(frozen=True)
+class View:
+    """Saved view.
+
+    Attributes:
+        page: the name of the page.
+        query: of its URL, without `?`.
+        owner: the name of the user who saved it.
+        is_own: whether that is the caller.
+        may_remove: whether the caller may remove it.
+    """
+
+    id: int
+    name: str
+    page: str
+    query: str
+    owner: str
+    is_shared: bool
+    is_own: bool
+    may_remove: bool
+
+
+def on_page(who: Principal, page: str) -> list[View]:
+    """Return the caller's views of a page, then those that others share, unless a customer in them is not visible."""
+    views = [_view(who, *found) for found in store.on_page(who.id, page)]
+    return sorted((view for view in views if view.is_own or _is_visible(who, view)), key=lambda view: not view.is_own)
+
+
+def of(who: Principal) -> list[View]:
+    """Return the caller's views of all pages."""
+    return [_view(who, *found) for found in store.of(who.id)]
+
+
+def get(who: Principal, key: int) -> View:
+    """Return a view that the caller may open. Raise ViewUnknown if there is none."""
+    found = store.by_id(key)
+    view = _view(who, *found) if found else None
+    if view is None or not (view.is_own or (view.is_shared and _is_visible(who, view))):
+        raise ViewUnknown("There is no such saved view. It may have been removed.")
+    return view
+
+
+def add(who: Principal, page: str, query: str, name: str, *, is_shared: bool = False) -> View:
+    """Save a view.
+
+    Raises:
+        InputInvalid: the name is invalid or taken, the query is empty or too long, or the user has too many views.
+    """
+    loaded = load(SavedViewSchema(), {"name": name.strip()}, "The view")
+    query = urlencode(parse_qsl(query))
+    if not 1 <= len(query) <= MAX_QUERY:
+        fault = f"The filter has {len(query):,} characters; it must have 1 to {MAX_QUERY:,}."
+        raise InputInvalid("The view has a fault.", [FieldError(fault)])
+    with transaction():
+        if store.count(who.id) >= MAX_VIEWS:
+            raise InputInvalid("There are too many views.", [FieldError(f"You have {MAX_VIEWS} views. Remove one.")])
+        row = store.add(who.id, page, loaded["name"], query, is_shared, now())
+        if row is None:
+            fault = f'name is "{loaded["name"]}", which another of your views of this page has; choose a different one.'
+            raise InputInvalid("The name is taken.", [FieldError(fault)])
+        if is_shared:
+            audit.note(who, "view shared", f"view {row.name}", {"page": page, "query": query})
+    return _view(who, row, who.name)
+
+
+def remove(who: Principal, view: View) -> None:
+    """Remove a view.
+
+    Raises:
+        Forbidden: it is of another user, and the caller is no admin.
+        ViewUnknown: it was removed in the meantime.
+    """
+    if not view.may_remove:
+        raise Forbidden("Only its owner or an administrator may remove a shared view.")
+    with transaction():
+        if not store.remove(view.id):
+            raise ViewUnknown("There is no such saved view. It may have been removed.")
+        if view.is_shared:
+            details = {"page": view.page, "query": view.query, "owner": view.owner}
+            audit.note(who, "shared view removed", f"view {view.name}", details)
+
+
+def _view(who: Principal, row: SavedView, owner: str) -> View:
+    is_own = row.account == who.id
+    may_remove = is_own or who.may("users")
+    return View(row.id, row.name, row.page, row.query, owner, row.is_shared, is_own, may_remove)
+
+
+def _is_visible(who: Principal, view: View) -> bool:
+    return all(who.sees(customer) for customer in parse_qs(view.query).get("customer", ()))

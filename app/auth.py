@@ -180,6 +180,14 @@ def caller() -> Principal:
     return principal
 
 
+def describe_caller() -> str | None:
+    """Return who sent this request, in words, or None if it is not known."""
+    principal: Principal | None = g.get("principal") or basic.current_user()
+    if principal is None:
+        return None
+    return f"token {principal.token} of {principal.name}" if principal.token else f"user {principal.name}"
+
+
 def need(permission: str) -> None:
     """Require that the caller's role has a permission, and the API token, if one was sent, the scope of the request.
 

@@ -48,7 +48,7 @@ def _add_routes(app: Flask, settings: Settings) -> None:
 
     from app import admin, api, auth, cli
     from app.hot_path import HotPath
-    from app.ops import hosts, proxies, requests
+    from app.ops import access_log, hosts, proxies, requests
 
     app.json = DefaultJSONProvider(app)
     app.json.sort_keys = False
@@ -59,6 +59,9 @@ def _add_routes(app: Flask, settings: Settings) -> None:
     cli.register(app)
     requests.register(app, app.extensions["services"].request_metrics.note)
     inner: WSGIApplication = HotPath(app) if settings.hot_path else app.wsgi_app
+    if settings.access_log:
+        access_log.register(app, auth.describe_caller)
+        inner = access_log.around(inner)
     inner = proxies.behind(proxies.below(inner, settings.base_path), settings.trusted_proxies)
     inner = requests.receive(inner, settings.body_seconds)
     app.wsgi_app = inner  # type: ignore[method-assign, assignment]  # Flask's own way to add a middleware

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, Response, current_app, g, redirect, request, session, url_for
+from flask import Flask, Request, Response, current_app, flash, g, redirect, request, session, url_for
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface
 from flask_httpauth import HTTPBasicAuth
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.exceptions import Forbidden
+from app.exceptions import Forbidden, SessionMissing
 from app.services import Services
 from app.services.people import tokens
 from app.services.people.principal import Principal, scope_of
@@ -28,6 +29,8 @@ from app.support.same_origin import is_cross_site, is_forged_call
 TOKEN = "token"  # noqa: S105 - key in the session, which is a signed cookie
 CODE_AWAITED = "code awaited"  # the same: of whom, and since when
 CODE_SECONDS = 300  # how long after the password the code of the second factor may follow
+FORM_TOKEN = "csrf_token"  # noqa: S105 - Flask-WTF's key in the session, and its field in each form
+FORM_TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - with which Flask-WTF signs it
 REFRESHES = "X-Tally-Refresh"  # sent by static/live.js when a page refreshes itself without an action of the user
 
 FILES = "/files/"
@@ -177,6 +180,14 @@ def caller() -> Principal:
     return principal
 
 
+def describe_caller() -> str | None:
+    """Return who sent this request, in words, or None if it is not known."""
+    principal: Principal | None = g.get("principal") or basic.current_user()
+    if principal is None:
+        return None
+    return f"token {principal.token} of {principal.name}" if principal.token else f"user {principal.name}"
+
+
 def need(permission: str) -> None:
     """Require that the caller's role has a permission, and the API token, if one was sent, the scope of the request.
 
@@ -206,7 +217,9 @@ def sign_in(principal: Principal, provider: ProviderSession | None = None) -> bo
     session.clear()
     session.permanent = True
     session[TOKEN] = token
-    g.pop("current_session", None)
+    session[FORM_TOKEN] = f"{secrets.token_hex(20)}.{principal.id}"  # see `form_account`
+    for cached in ("current_session", FORM_TOKEN):
+        g.pop(cached, None)
     return True
 
 
@@ -236,8 +249,31 @@ def sign_out() -> None:
     g.current_session = None
 
 
+def form_account() -> int | None:
+    """Return the id of the user to whom the page of the sent form was shown, even if the browser has no session.
+
+    The form's token says so, because it is signed.
+    """
+    signer = URLSafeTimedSerializer(current_app.secret_key or "", salt=FORM_TOKEN_SALT)
+    seconds = current_app.permanent_session_lifetime.total_seconds()
+    try:
+        token = str(signer.loads(request.form.get(FORM_TOKEN, ""), max_age=int(seconds)))
+    except BadData:
+        return None
+    account = token.rpartition(".")[2]
+    return int(account) if "." in token and account.isdecimal() else None
+
+
+def why_signed_out() -> str | None:
+    """Return a sentence about why the session ended, only once, or None if the browser had none."""
+    token = session.pop(TOKEN, None)
+    return services().sessions.why_ended(token) if isinstance(token, str) else None
+
+
 def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | BaseResponse]:
     """Require a login for a page; otherwise redirect to the login page, which redirects back afterwards.
+
+    A form without a login raises SessionMissing, so that what was typed is kept.
 
     A user with a temporary password is redirected to the page that replaces it, from all other pages. So is a user
     without the second factor that TOTP_REQUIRED asks for, to the page that sets it up.
@@ -246,7 +282,11 @@ def signed_in(view: Callable[Arguments, Page]) -> Callable[Arguments, Page | Bas
     @functools.wraps(view)
     def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Page | BaseResponse:
         principal = current_principal()
+        if principal is None and request.method == "POST":
+            raise SessionMissing
         if principal is None:
+            if REFRESHES not in request.headers and (why := why_signed_out()):  # a page follows, which shows it
+                flash(why)
             back = request.full_path.rstrip("?") if request.method == "GET" else None  # below `base_path`
             return redirect(url_for("admin.sign_in", next=back))
         g.principal = principal

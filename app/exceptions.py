@@ -272,6 +272,18 @@ class SessionUnknown(TallyError):
     """There is no such session, or it has ended."""
 
 
+class SessionMissing(TallyError):
+    """A form was sent without a valid session."""
+
+
+class FormUnknown(TallyError):
+    """No form is kept under this key for this user: it was sent or discarded, or its time is over."""
+
+
+class FormNotKept(TallyError):
+    """A form that was sent without a session cannot be kept; `str()` says why."""
+
+
 class LinkInvalid(TallyError):
     """A signed link was changed or has expired."""
 

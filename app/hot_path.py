@@ -17,7 +17,7 @@ from flask import Flask
 
 from app.api.body import cut_short
 from app.api.cors import marks
-from app.api.events import FAILURE
+from app.api.events import CALLER, FAILURE
 from app.api.headers import of_receipt
 from app.api.responses import JSON
 from app.auth import key_in
@@ -78,6 +78,8 @@ class HotPath:
         sender = None
         if header or self._is_guarded:
             sender = self._services.admission.authorize(address, key_in(header))
+            if sender is not None:
+                environ[CALLER] = f"key {sender.name}"
         body = environ["wsgi.input"].read(length := int(environ["CONTENT_LENGTH"]))
         environ["wsgi.input"] = BytesIO(body)
         if len(body) < length:

@@ -38,10 +38,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # GET routes that are no pages: parts of pages, and files
 FILES = ("/download", "/catalog/export", ".csv")
-WITHOUT_LINK = ("admin.sign_in", "admin.confirm_unsubscribe")
+WITHOUT_LINK = ("admin.sign_in", "admin.kept_form", "admin.confirm_unsubscribe")
 # pages to which no link of the admin leads; STATES have them
 SECOND_FACTOR = ("/sign-in/code", "/second-factor/codes", "/second-factor/off", "/people/<int:key>/second-factor")
-NO_PAGES = ("/part", "/chart", "/by/reason", *FILES, *SECOND_FACTOR)
+NO_PAGES = ("/codes", "/part", "/chart", "/by/reason", *FILES, *SECOND_FACTOR)
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,29 @@ def _press(button: str, **filled: str) -> Callable[[Page], object]:
             page.get_by_role("button", name=button).click()
 
     return act
+
+
+def _send_late(page: Page) -> None:
+    """Send the form of a new report after the session has ended."""
+    page.context.clear_cookies()
+    _press("Start report", name="Positions of November")(page)
+
+
+def _sign_in_after_sending_late(page: Page) -> None:
+    """Do the same on a page that asks to sign in first, because its session has ended, and sign in again."""
+    sign_in = _press("Sign in", user="admin", password=PASSWORD)
+    sign_in(page)
+    _send_late(page)
+    sign_in(page)
+
+
+def _search(page: Page) -> None:
+    """Search for a customer, and choose the second one that is offered, but do not take it."""
+    field = page.get_by_role("combobox", name="Add a customer")
+    field.press_sequentially("R")
+    page.get_by_role("listbox").get_by_role("option").first.wait_for()
+    for _ in range(2):
+        field.press("ArrowDown")
 
 
 def _open(*words: str) -> Callable[[Page], object]:
@@ -113,6 +136,10 @@ def _states(played: Scene) -> Iterator[Shot]:
     """Pages without links."""
     yield Shot("sign-in", "/admin/sign-in", None)
     yield Shot("sign-in-wrong", "/admin/sign-in", None, _press("Sign in", user="anna", password="no idea"))
+    typed = "/admin/reports/new?customer=BARCHART&product=PORTFOLIO"
+    yield Shot("sign-in-kept-form", typed, act=_send_late)
+    yield Shot("kept-form", typed, act=_sign_in_after_sending_late)
+    yield Shot("people-new-search", "/admin/people/new", act=_search)
     yield Shot("overview-by-type", "/admin/?range=30d&by=type", act=_open("Show as table"))
     yield Shot("overview-hour", "/admin/?range=1h")
     yield Shot("overview-analyst", "/admin/", "anna")

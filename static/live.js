@@ -2,7 +2,7 @@
 // focus, selection, scrolling and what was opened stay. Without this module every page is complete, only less live.
 const MOVING = 2000, STILL = 15000, WATCHED = 120000, PATIENCE = 10000, SETTLED = 400, opened = Date.now(); // milliseconds
 const REFRESHES = { "X-Tally-Refresh": "1" }; // nobody does anything: a session is not to be kept alive by this
-let parts = [];
+let parts = [], typed = false;
 
 function find(tried) { // a part may bring another, which is asked for at once
   parts = parts.filter(({ node }) => node.isConnected);
@@ -41,7 +41,10 @@ async function refresh(part) {
   part.tried = Date.now(), part.asking = true, part.changed = 0;
   try {
     const answer = await fetch(address(part.node.dataset), { headers: REFRESHES, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
-    if (answer.type === "opaqueredirect") return location.reload(); // the session ended: the page itself leads to sign-in
+    if (answer.type === "opaqueredirect") { // the session ended: the page itself leads to sign-in, but what was typed stays
+      if (!typed) return location.reload();
+      return void (part.trouble = "signed out");
+    }
     if ((part.trouble = answer.ok ? "" : "the server answers with an error")) return;
     const html = document.createElement("template");
     html.innerHTML = await answer.text();
@@ -78,6 +81,7 @@ document.documentElement.classList.add("scripted");
 find(Date.now());
 setInterval(() => parts.forEach(look), 500);
 document.addEventListener("input", ({ target }) => {
+  typed ||= target.form?.method === "post";
   for (const part of parts) if (target.form && part.node.dataset.form === target.form.id) part.changed = Date.now();
 });
 document.addEventListener("visibilitychange", () => parts.forEach(look));

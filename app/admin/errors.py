@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 from flask import Flask, current_app, g, render_template, request
+from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
 from app import auth
 from app.admin.blueprint import ELSEWHERE, blueprint
+from app.admin.people.kept_forms import keep_form
 from app.exceptions import StoreUnavailable
 
 # A title, and the advice that is shown for each status.
@@ -53,10 +55,12 @@ def page(status: int, message: str | None = None) -> tuple[str, int]:
 
 
 @blueprint.errorhandler(CSRFError)
-def _forged(error: CSRFError) -> tuple[str, int]:
+def _forged(error: CSRFError) -> ResponseReturnValue:
     if error.description == ELSEWHERE:
         return page(400, ELSEWHERE)
-    return page(400, UNKEPT.format(url=current_app.config["SETTINGS"].base_url) if _is_unkept() else FORGED)
+    if _is_unkept():
+        return page(400, UNKEPT.format(url=current_app.config["SETTINGS"].base_url))
+    return keep_form() or page(400, FORGED)
 
 
 def _is_unkept() -> bool:

@@ -18,6 +18,7 @@ P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
 Values = dict[str, object]  # of a template
 ID_DIGITS = 18
+forms_kept: set[str] = set()  # endpoints of forms that are kept if they are sent without a session
 
 
 def page(path: str, permission: str | None = None, *, defaults: Values | None = None) -> Callable[[View[P]], View[P]]:
@@ -25,9 +26,19 @@ def page(path: str, permission: str | None = None, *, defaults: Values | None = 
     return lambda view: _add("GET", path, permission, view, defaults)
 
 
-def action(path: str, permission: str | None = None) -> Callable[[View[P]], View[P]]:
-    """Serve POST requests for a path below `/admin`, for signed-in users who have the permission."""
-    return lambda view: _add("POST", path, permission, view)
+def action(path: str, permission: str | None = None, *, has_secrets: bool = False) -> Callable[[View[P]], View[P]]:
+    """Serve POST requests for a path below `/admin`, for signed-in users who have the permission.
+
+    Args:
+        has_secrets: the form has passwords or the like, so it is not kept if the user's session has ended.
+    """
+
+    def register(view: View[P]) -> View[P]:
+        if not has_secrets:
+            forms_kept.add(f"{blueprint.name}.{view.__name__}")
+        return _add("POST", path, permission, view)
+
+    return register
 
 
 def live_page(

@@ -24,6 +24,7 @@ blueprint = Blueprint("events", __name__)
 STOPPING = "tally.stopping"  # environ key of the event that is set when the process stops; see `ops.web`
 CODES = ("customer", "product", "types")
 MAX_WAIT_SECONDS = 60
+CALLER = "tally.caller"  # environ key of who sent a request, in words; see `ops.access_log`
 FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised while recording the request
 
 EXAMPLE: JsonObject = {
@@ -67,6 +68,8 @@ def record() -> Response:
         raise request.environ.pop(FAILURE)
     check_origin()
     sender = services().admission.authorize(request.remote_addr or "", sent_key())
+    if sender is not None:
+        request.environ[CALLER] = f"key {sender.name}"
     key, lenient = idempotency_key(), prefers_lenient()
     origin = Origin(request.remote_addr or "", request.headers["X-Request-ID"])
     received = read_events_body()

@@ -233,6 +233,10 @@ class Settings:
     """Log lines for people (`text`) or collectors (`json`). With `json` every line is a JSON object, including those of
     Granian, Valkey and the supervisor.
     """
+    access_log: bool = switch(False)
+    """`on` logs a line for each request: method, path, names of query parameters without their values, status,
+    milliseconds, bytes, address, user or key, user agent and request id.
+    """
     environment: str = text("production", "text", values.filled)
     """A name for this installation, shown by `GET /service/authenticate`."""
 

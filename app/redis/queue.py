@@ -41,6 +41,7 @@ WORKER_PREFIX = "rq:worker:"  # prefix of the keys under which RQ stores its wor
 SCHEDULER = "tally:scheduler"  # the key under which a scheduler stores its heartbeat
 REQUESTS = "tally:requests"  # the hash with the counts of `RequestMetrics`
 REMEMBERED_SECONDS = 7 * 86_400  # how long the last heartbeat of the scheduler is stored
+KEPT_FORM = "tally:kept-form:"  # prefix of the keys of forms that were sent without a session
 PROBE = "tally:probe"  # the key that is written to check whether Redis accepts writes
 WORK, HELP = "app.jobs.work", "app.jobs.help_with"
 TIMEOUT_SECONDS = 1.5  # for connecting to Redis and for each reply; redis-py's defaults exceed four seconds
@@ -220,6 +221,22 @@ class ReportQueue:
                 verb, status, place, route = name.split(" ", 3)
                 times.setdefault((verb, route, int(status)), [0] * length)[int(place)] = float(number)
         return times
+
+    def keep_form(self, key: str, content: bytes, seconds: int) -> None:
+        """Store a form that was sent without a session."""
+        with self._asking():
+            self.connection().set(KEPT_FORM + key, content, ex=seconds)
+
+    def kept_form(self, key: str) -> bytes | None:
+        """Return a stored form, or None."""
+        with self._asking():
+            found = self.connection().get(KEPT_FORM + key)
+            return found.encode() if isinstance(found, str) else found
+
+    def remove_form(self, key: str) -> None:
+        """Remove a stored form, if it exists."""
+        with self._asking():
+            self.connection().delete(KEPT_FORM + key)
 
     def ping(self) -> None:
         """Raise QueueUnavailable if Redis is unavailable or rejects writes, because it is a replica or full."""

@@ -48,6 +48,7 @@ from app.services.operations.scheduler import Scheduler
 from app.services.operations.system import System
 from app.services.operations.verify import Verifier
 from app.services.people.accounts import Accounts
+from app.services.people.kept_forms import KeptForms
 from app.services.people.login import Login
 from app.services.people.second_factors import SecondFactors
 from app.services.people.sessions import Sessions
@@ -90,6 +91,7 @@ class Services:
     login: Login
     second_factors: SecondFactors
     sessions: Sessions
+    kept_forms: KeptForms
     single_sign_on: SingleSignOn
     ingest_keys: IngestKeys
     reports: Reports
@@ -182,6 +184,7 @@ def build(settings: Settings) -> Services:
         login=Login(accounts, sign_in_limit),
         second_factors=SecondFactors(settings, sign_in_limit),
         sessions=sessions,
+        kept_forms=KeptForms(queue, sign_in_limit),
         single_sign_on=single_sign_on,
         ingest_keys=ingest_keys,
         reports=reports,

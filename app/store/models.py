@@ -259,6 +259,14 @@ class Session(Table):
     user: Account  # set by the queries in `store.people.sessions`
 
 
+class EndedSession(Table):
+    """Session that has ended, with the reason, which the browser's next request shows."""
+
+    digest = TextField(primary_key=True)  # of the session
+    reason = TextField()
+    ended_at = BigIntegerField(index=True)
+
+
 class OidcOnce(Table):
     """Value of single sign-on that may be used once: the state of a sign-in, or the id of a logout token."""
 

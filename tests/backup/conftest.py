@@ -30,6 +30,7 @@ ODD_ITEMS = ['"', "\\", "a\\\\b\\n", "tab\there", "line\nend\r\n", "\b\f\v\x01\x
 ODD_VERSIONS = ["1.0", "", "\\N", "a\tb\nc\\", "\x0b\x0c\x08", None]
 # Tables that `fill` does not use otherwise.
 RARE = (
+    models.EndedSession,
     models.OidcOnce,
     models.RecoveryCode,
     models.ApiToken,

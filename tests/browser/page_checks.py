@@ -18,7 +18,7 @@ WIDE, WIDTHS, PHONE = 1280, (1920, 1024, 768, 390), 390
 HEIGHT = 844
 LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe checks a page
 FRAGMENTS = ("_part", "_chart")
-FILES = {"admin.download", "admin.audit_file", "admin.download_events", "admin.export_catalog"}
+FILES = {"admin.codes", "admin.download", "admin.audit_file", "admin.download_events", "admin.export_catalog"}
 FILES |= {
     "admin.begin_at_provider",
     "admin.return_from_provider",

@@ -237,6 +237,10 @@ class PageTour:
     def people(self) -> States:
         name = f"user-{self.mark}"
         page = self.go("people/new")
+        page.get_by_role("combobox", name="Add a customer").press_sequentially("NOT-KNOWN")
+        page.get_by_role("listbox").get_by_role("option").first.wait_for()
+        yield "a new user for whom a customer is searched", page
+        page = self.go("people/new")
         page.locator("#name").fill("a:b")
         submit(page, "Add user")
         yield "a new user with an error", page
@@ -271,6 +275,16 @@ class PageTour:
         yield "the audit log", self.go("audit")
         yield "the audit log with an error", self.go("audit?action=nonsense&start=x")
         yield "the audit log without results", self.go(f"audit?text={uuid.uuid4()}")
+
+    def kept_forms(self) -> States:
+        page = self.opener.open(self.service)
+        page.goto("/admin/reports/new")
+        page.locator("#name").fill("Typed for a while")
+        page.context.clear_cookies()
+        submit(page, "Start report")
+        yield "the sign-in after a form was sent too late", page
+        sign_in(page, "admin")
+        yield "a kept form", page
 
     def _asked_before_one_ends(self, path: str) -> Page:
         page = self.go(path)

@@ -9,7 +9,7 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PageOpener, Service, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser

@@ -65,7 +65,11 @@ GET    /admin/events/download                              302    302    302    
 GET    /admin/events/part                                  302    302    302    200    200    200    200    302
 GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
 
+GET    /admin/codes                                        302    302    302    400    400    400    400    302
 GET    /admin/explore                                      302    302    302    200    200    200    200    302
+GET    /admin/kept-forms/<key>                             302    302    302    404    200    404    404    302
+POST   /admin/kept-forms/<key>                             302    302    302    404    307    404    404    302
+POST   /admin/kept-forms/<key>/discard                     302    302    302    404    302    404    404    302
 GET    /admin/me                                           302    302    302    200    200    200    200    302
 POST   /admin/me/mail                                      302    302    302    302    302    302    302    302
 GET    /admin/me/password                                  302    302    302    200    200    200    200    302

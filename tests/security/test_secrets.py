@@ -148,7 +148,7 @@ def alone(short_folder: Path) -> ServiceOutput:
 
 @pytest.fixture(scope="module")
 def with_servers(short_folder: Path, postgres_server: str) -> ServiceOutput:
-    """A service with password-protected servers, one of which becomes unavailable; it logs in JSON."""
+    """A service with password-protected servers, one of which becomes unavailable; it logs requests, and in JSON."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     passwords = {name: f"hush-{secrets.token_hex(12)}" for name in SERVERS}
     with backing_servers.valkey(folder, passwords["redis"]) as redis_url:
@@ -157,6 +157,7 @@ def with_servers(short_folder: Path, postgres_server: str) -> ServiceOutput:
             ADMIN_PASSWORD=PASSWORD,
             INGEST_AUTH="key",
             LOG_FORMAT="json",
+            ACCESS_LOG="on",
             SECRET_KEY=passwords["signing key"],
             DATABASE_URL=with_password(
                 backing_servers.make_database(postgres_server, "secrets"), passwords["database"]
@@ -247,6 +248,13 @@ def test_with_json_every_line_of_every_program_is_json(with_servers):
     lines = with_servers.said.splitlines()
     assert len(lines) > 10
     assert [line for line in lines if not isinstance(json.loads(line), dict)] == []
+
+
+def test_every_request_is_in_the_access_log(with_servers):
+    lines = [json.loads(line) for line in with_servers.said.splitlines() if '"request served"' in line]
+    served = {(line["method"], line["path"], line["status"], line["caller"].partition(" ")[0]) for line in lines}
+    assert {("POST", "/events", 200, "key"), ("GET", "/admin/me", 200, "user")} <= served
+    assert all(line["milliseconds"] >= 0 and line["address"] == "127.0.0.1" for line in lines)
 
 
 def test_no_secret_is_on_a_page_about_the_installation(output):

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 from itsdangerous import URLSafeTimedSerializer
+from pyotp import TOTP
 
 from app import create_app
 from app.auth import REFRESHES
 from app.exceptions import SessionUnknown, StoreUnavailable
-from app.store.models import AuditEntry, Session
+from app.store.models import AuditEntry, EndedSession, Session
 from app.store.people import sessions as store
 from app.support.clock import now
 from tests.admin.conftest import Visitor
@@ -203,6 +204,73 @@ class TestTheEnd:
         earlier(8 * DAY, Session.seen_at, Session.created_at)
         services.scheduler.run_all()
         assert Session.select().count() == 0
+
+
+def said_to(somebody: Visitor) -> str:
+    """Return the messages of the sign-in page to which a browser is led."""
+    answer = somebody.get("/admin/reports")
+    assert answer.status_code == 302
+    return " ".join(one.text for one in somebody.read(answer.headers["Location"]).all("p", class_="note"))
+
+
+class TestTheReason:
+    """The sign-in page says once why a session has ended."""
+
+    @pytest.mark.both_databases
+    def test_an_admin_ended_it(self, boss, anna, services):
+        by, who = services.accounts.named("admin"), services.accounts.named("anna")
+        (session,) = services.sessions.of(who.id)
+        services.sessions.end(session.id, who.id, by=by)
+        assert said_to(anna) == "An administrator ended your session."
+        assert said_to(anna) == ""
+
+    @pytest.mark.both_databases
+    def test_it_has_expired_whether_it_was_purged_or_not(self, boss, anna, services):
+        earlier(9 * 60 * MINUTE, Session.seen_at)
+        assert said_to(anna) == "Your session has expired."
+        services.sessions.purge()
+        assert not Session.select().exists()
+        assert said_to(boss) == "Your session has expired."
+
+    def test_the_sign_in_page_itself_says_it_too(self, anna, services):
+        services.sessions.end_all(services.accounts.named("anna"), by=services.accounts.named("anna"))
+        assert "You ended this session from another browser." in anna.read("/admin/sign-in")
+
+    def test_a_part_that_refreshes_itself_leaves_it_to_the_page(self, boss, services):
+        services.accounts.set_password("admin", "another password")
+        assert boss.get("/admin/overview/part", headers={REFRESHES: "1"}).status_code == 302
+        assert "An administrator reset your password" in said_to(boss)
+
+    @pytest.mark.parametrize(
+        ("end", "reason"),
+        [
+            (lambda people, who: people.accounts.set_password("anna", "another one", by=who), "password was changed"),
+            (lambda people, who: people.accounts.deactivate("anna"), "An administrator deactivated your account."),
+            (lambda people, who: people.accounts.remove("anna"), "An administrator removed your account."),
+            (lambda people, who: [people.sessions.begin(who, "") for _ in range(50)], "more than 50 times at once"),
+            (lambda people, who: Session.delete().execute(), "Your session has ended."),
+        ],
+    )
+    def test_the_true_reason_is_told(self, anna, services, end, reason):
+        end(services, services.accounts.named("anna"))
+        assert reason in said_to(anna)
+
+    def test_a_second_factor_that_was_turned_on_elsewhere(self, anna, services):
+        salt = services.second_factors.new_salt()
+        code = TOTP(services.second_factors.secret(salt)).now()
+        services.second_factors.turn_on(services.accounts.named("anna"), salt, code)
+        assert "Your second factor was turned on in another browser" in said_to(anna)
+
+    def test_a_visitor_is_told_nothing(self, visitor):
+        assert said_to(visitor) == ""
+
+    def test_reasons_are_forgotten_when_no_cookie_can_be_left(self, boss, services):
+        services.accounts.set_password("admin", "another password")
+        services.sessions.purge()
+        assert EndedSession.select().count() == 1
+        EndedSession.update(ended_at=now() - 8 * DAY).execute()
+        services.sessions.purge()
+        assert EndedSession.select().count() == 0
 
 
 class TestMeanwhile:

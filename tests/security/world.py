@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from app.schemas.reports import source
 from app.services.people import saved_views, tokens
+from app.services.people.kept_forms import KeptForm
 from app.services.people.principal import SYSTEM, Principal
 from app.services.people.sessions import ProviderSession
 from app.store.events import rejected
@@ -172,6 +173,9 @@ class World:
             made["key"] = Event.get(Event.customer == "BARCHART").id
         if path.startswith("/admin/alerts/"):
             made["key"] = self._alerting(path)
+        if path.startswith("/admin/kept-forms/<key>"):
+            form = KeptForm(self._anna().id, "admin.start_report", "/admin/reports/new", [])
+            made["key"] = self._services.kept_forms.keep(form)
         if path.startswith("/admin/tokens/<key>"):
             made["key"] = tokens.add(self._anna(), f"{next(self._numbers)}", ["events:read"])[0].id
         if path.startswith("/admin/me/views/<key>"):

@@ -14,6 +14,7 @@ from app.admin.form_errors import attach_errors
 from app.admin.lines_field import LinesField
 from app.admin.pages import action, confirm, link_to, page, redirect_with
 from app.admin.states import KEY
+from app.admin.unknown_codes import point_out_unknown
 from app.auth import caller
 from app.exceptions import InputInvalid
 
@@ -51,6 +52,7 @@ def add_key() -> ResponseReturnValue:
     except InputInvalid as error:
         general = attach_errors(form, error.field_errors, blank_is_missing=True)
         return render_template("admin/access/new_key.html", form=form, general=general), 400
+    point_out_unknown(form.customers.lines)
     log.info("ingest key added", key=key.name, by=caller().name)
     values = {"needed": services().admission.needs_key, "base_url": current_app.config["SETTINGS"].base_url}
     return render_template("admin/access/key_added.html", key=key, token=token, **values)

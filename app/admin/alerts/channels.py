@@ -70,7 +70,7 @@ def new_alert_channel() -> str:
     return _render_form(ChannelForm())
 
 
-@action("/alerts/channels/new", "system")
+@action("/alerts/channels/new", "system", has_secrets=True)
 def add_alert_channel() -> ResponseReturnValue:
     """Add a channel, or show the form with its errors."""
     form = ChannelForm()
@@ -111,7 +111,7 @@ def edit_alert_channel(key: int) -> str:
     return _render_form(ChannelForm(None, **filled, addresses="\n".join(channel.addresses)), channel)
 
 
-@action(f"{PATH}/edit", "system")
+@action(f"{PATH}/edit", "system", has_secrets=True)
 def change_alert_channel(key: int) -> ResponseReturnValue:
     """Change a channel, or show the form with its errors."""
     channel, form = services().channels.get(key, by=caller()), ChannelForm()

@@ -3,6 +3,7 @@
 from app.admin.people import (
     audit,
     end_sessions,
+    kept_forms,
     people,
     profile,
     saved_views,
@@ -15,6 +16,7 @@ from app.admin.people import (
 __all__ = [
     "audit",
     "end_sessions",
+    "kept_forms",
     "people",
     "profile",
     "saved_views",

@@ -12,6 +12,7 @@ from app.admin.form_errors import FORM_ERRORS, status_of
 from app.admin.lines_field import LinesField
 from app.admin.pages import Values, action, confirm, link_to, live_page, page, redirect_with
 from app.admin.people.session_rows import session_rows
+from app.admin.unknown_codes import point_out_unknown
 from app.auth import caller, sign_out
 from app.exceptions import AccountInvalid, AccountUnknown
 from app.services.people.accounts import TEMPORARY_DAYS, temporary_password
@@ -71,6 +72,7 @@ def add_person() -> ResponseReturnValue:
     except FORM_ERRORS as error:
         values = SHARED_VALUES | {"form": form, "wrong": str(error)}
         return render_template("admin/people/new_person.html", **values), status_of(error)
+    point_out_unknown(customers)
     return _show_password(made, password, is_new=True)
 
 
@@ -91,6 +93,7 @@ def change_person(key: int) -> ResponseReturnValue:
         else:
             role, customers = form.role.data or "", form.customers.lines
             services().accounts.change(found, role, customers, mail=form.mail.data, by=caller())
+            point_out_unknown(customers)
     except AccountUnknown:  # another user removed the account in the meantime, which is not an error in the form
         raise
     except FORM_ERRORS as error:

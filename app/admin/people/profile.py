@@ -72,7 +72,7 @@ def own_password() -> ResponseReturnValue:
     return redirect(link_to("me")) if caller().is_external else _render_form(PasswordForm())
 
 
-@action("/me/password")
+@action("/me/password", has_secrets=True)
 @open_to_temporary
 def change_own_password() -> ResponseReturnValue:
     """Change the caller's password, end every other session, and continue this session under a new id."""

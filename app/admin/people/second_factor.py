@@ -41,7 +41,7 @@ def set_up_second_factor() -> ResponseReturnValue:
     return _render_set_up(SecondFactorForm()) if has_none else redirect(link_to("me"))
 
 
-@action("/me/second-factor")
+@action("/me/second-factor", has_secrets=True)
 @open_without_second_factor
 def turn_on_second_factor() -> ResponseReturnValue:
     """Turn on the second factor, end all other sessions, and show the recovery codes once."""
@@ -76,7 +76,7 @@ def confirm_replace_recovery_codes() -> ResponseReturnValue:
     return _confirm("replace_recovery_codes", SecondFactorForm())
 
 
-@action("/me/second-factor/codes")
+@action("/me/second-factor/codes", has_secrets=True)
 @_if_turned_on
 def replace_recovery_codes() -> ResponseReturnValue:
     """Replace the recovery codes, and show the new ones once."""
@@ -94,7 +94,7 @@ def confirm_turn_off_second_factor() -> ResponseReturnValue:
     return _confirm("turn_off_second_factor", SecondFactorForm())
 
 
-@action("/me/second-factor/off")
+@action("/me/second-factor/off", has_secrets=True)
 @_if_turned_on
 def turn_off_second_factor() -> ResponseReturnValue:
     form, who = SecondFactorForm(), caller()

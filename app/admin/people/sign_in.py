@@ -21,6 +21,7 @@ PARENT = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser tr
 VIA = "the sign-in page"
 SIGNED_OUT = "You are signed out."
 RECOVERY = "recovery-code"
+KEPT_FORMS = "/admin/kept-forms/"  # what a user typed whose session had ended
 
 
 class SignInForm(FlaskForm):
@@ -41,6 +42,8 @@ def sign_in() -> ResponseReturnValue:
     """Show the login form, or redirect a user who is logged in already."""
     if auth.current_principal():
         return redirect(next_page())
+    if why := auth.why_signed_out():
+        flash(why)
     return render_sign_in(SignInForm(), None, with_password="password" in request.args)
 
 
@@ -114,7 +117,9 @@ def render_sign_in(form: SignInForm, wrong: str | None, *, with_password: bool =
     """
     way = services().single_sign_on
     values = {"single_sign_on": way, "with_password": with_password or not way.is_only_way}
-    return render_template("admin/people/sign_in.html", form=form, wrong=wrong, next=next_page(), **values)
+    wanted = next_page()
+    values |= {"next": wanted, "keeps_form": wanted.startswith(f"{request.root_path}{KEPT_FORMS}")}
+    return render_template("admin/people/sign_in.html", form=form, wrong=wrong, **values)
 
 
 def _render_code_form(form: CodeForm, wrong: str | None) -> str:

@@ -14,6 +14,7 @@ from app.admin.form_errors import attach_errors
 from app.admin.lines_field import LinesField
 from app.admin.pages import Values, action, confirm, link_to, page, redirect_with
 from app.admin.states import TOKEN
+from app.admin.unknown_codes import point_out_unknown
 from app.auth import caller
 from app.exceptions import InputInvalid
 from app.services.people import tokens as api_tokens
@@ -54,6 +55,7 @@ def add_token() -> ResponseReturnValue:
         token, text = api_tokens.add(caller(), form.name.data or "", scopes, form.customers.lines, days, by=caller())
     except InputInvalid as error:
         return _render_form(form, attach_errors(form, error.field_errors, blank_is_missing=True)), 400
+    point_out_unknown(form.customers.lines)
     tried = current_app.config["SETTINGS"].base_url + TRIED.get(SCOPES[token.scopes[0]].permission, "/events")
     return render_template("admin/people/token_added.html", token=token, text=text, tried=tried)
 

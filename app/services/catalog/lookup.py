@@ -25,6 +25,7 @@ from app.store.events.filters import EventFilter, NamedItem
 from app.store.models import EventType
 from app.store.queries import Codes
 
+CODE_KINDS = tuple(store.CODE_KINDS)  # of which `find_codes` finds codes
 KEPT_SECONDS = 2.0  # cache lifetime
 NAMED = 3  # maximum number of near codes in an error
 COMPARED = 200  # number of codes compared for a suggestion, each taking up to a millisecond
@@ -185,6 +186,15 @@ class Catalog:
     def types_seen(self, who: Principal, customer: str | None, product: str | None, limit: int) -> set[str]:
         """Return the event types that a user may see, up to a limit, optionally of a customer or product."""
         return store.types_with(customer, product, who.customers, limit)
+
+    def find_codes(self, who: Principal, kind: str, text: str, limit: int) -> list[str]:
+        """Return the first codes of one of CODE_KINDS that a user may see and that contain a text."""
+        return store.find_codes(kind, text, who.customers, limit)
+
+    def unknown_customers(self, codes: Sequence[str]) -> list[str]:
+        """Return those of the given customers that occur neither in events nor in the catalog."""
+        known = store.known_among("customer", codes)
+        return [code for code in codes if code not in known]
 
     def types(self, who: Principal, limit: int) -> list[EventType]:
         """Return the catalog's types that a user may see, by product and code, up to a limit."""

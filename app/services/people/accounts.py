@@ -22,6 +22,7 @@ from app.store.database import transaction
 from app.store.models import Account
 from app.store.people import accounts as store
 from app.store.people import saved_views, second_factors, sessions, tokens
+from app.store.people.sessions import EndReason
 from app.support.clock import DAY_MS, now
 from app.support.lookalikes import folded
 
@@ -194,8 +195,9 @@ class Accounts:
                 raise AccountInvalid(f"{account.name} signs in at the identity provider, and has no password here.")
             account.password_version, account.password_expires_at = secrets.token_hex(16), expires
             store.set_password(account.id, hashed, expires, account.password_version)
-            sessions.remove_of(account.id)
-            act = "password changed" if by.id == account.id else "password reset"
+            is_own = by.id == account.id
+            sessions.end_of(account.id, EndReason.PASSWORD_CHANGED if is_own else EndReason.PASSWORD_RESET)
+            act = "password changed" if is_own else "password reset"
             audit.note(by, act, f"user {account.name}")
         return principal(account)
 
@@ -212,7 +214,7 @@ class Accounts:
             _check_not_last(account.id, account.name)
             store.remove(account.id)
             second_factors.replace_codes(account.id, [])
-            sessions.remove_of(account.id)
+            sessions.end_of(account.id, EndReason.REMOVED)
             tokens.remove_of(account.id)
             saved_views.remove_of(account.id)
             audit.note(by, "user removed", f"user {account.name}", {"role": account.role})
@@ -230,7 +232,7 @@ class Accounts:
             if account.deactivated_at is not None:
                 raise AccountInvalid(f"{account.name} is deactivated already.")
             _check_not_last(account.id, account.name)
-            end_access(account.id, now())
+            end_access(account.id, now(), EndReason.DEACTIVATED)
             audit.note(by, "user deactivated", f"user {account.name}")
 
     def activate(self, name: str, *, by: Principal = SYSTEM) -> None:
@@ -288,10 +290,10 @@ def principal(account: Account) -> Principal:
     )
 
 
-def end_access(account: int, deactivated_at: int | None) -> None:
+def end_access(account: int, deactivated_at: int | None, reason: EndReason) -> None:
     """End a user's sessions and remove their API tokens, inside a transaction."""
     store.end_access(account, deactivated_at, secrets.token_hex(16))
-    sessions.remove_of(account)
+    sessions.end_of(account, reason)
     tokens.remove_of(account)
 
 

@@ -33,6 +33,7 @@ from app.services.people.principal import ADMIN, Principal
 from app.store.database import transaction
 from app.store.people import accounts, sessions
 from app.store.people import second_factors as store
+from app.store.people.sessions import EndReason
 from app.support.clock import now
 
 STEP_MS = 30_000
@@ -90,7 +91,7 @@ class SecondFactors:
             if not store.turn_on(who.id, salt, step, version):
                 raise AccountInvalid(f"{who.name} has a second factor already.")
             store.replace_codes(who.id, [_digest(code) for code in codes])
-            sessions.remove_of(who.id)
+            sessions.end_of(who.id, EndReason.SECOND_FACTOR)
             audit.note(who, "second factor turned on", f"user {who.name}")
         return replace(who, password_version=version, has_second_factor=True), codes
 

@@ -23,12 +23,28 @@ from app.store.database import server_time, transaction
 from app.store.models import Session
 from app.store.people import accounts
 from app.store.people import sessions as store
+from app.store.people.sessions import EndReason
 from app.support.clock import DAY_MS, MINUTE_MS, SKEW_MS, now
 
 SECRET_BYTES = 32
 NOTED_MS = 60_000  # precision of the last use
 MAX_SESSIONS = 50  # per user, so that a program that signs in for each request does not fill the table
 MAX_AGENT = 300
+# What a browser shows whose session has ended.
+REASONS = {
+    EndReason.SIGNED_OUT: "You signed out.",
+    EndReason.BY_USER: "You ended this session from another browser.",
+    EndReason.BY_ADMIN: "An administrator ended your session.",
+    EndReason.BY_PROVIDER: "The identity provider ended your session.",
+    EndReason.PASSWORD_CHANGED: "Your password was changed, which ended this session.",
+    EndReason.PASSWORD_RESET: "An administrator reset your password, which ended this session.",
+    EndReason.SECOND_FACTOR: "Your second factor was turned on in another browser, which ended this session.",
+    EndReason.DEACTIVATED: "An administrator deactivated your account.",
+    EndReason.REMOVED: "An administrator removed your account.",
+    EndReason.NO_ROLE: "None of your groups at the identity provider has a role here any more.",
+    EndReason.TOO_MANY: f"You signed in more than {MAX_SESSIONS} times at once, which ended your oldest session.",
+    EndReason.EXPIRED: "Your session has expired.",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +94,7 @@ class Sessions:
                 oidc_sid=provider.sid if provider else None,
                 id_token=provider.id_token if provider else None,
             )
-            store.remove_oldest(who.id, MAX_SESSIONS)
+            store.end_oldest(who.id, MAX_SESSIONS)
             audit.note(who, "signed in", details={"at": "the identity provider"} if provider else None)
         return token
 
@@ -98,6 +114,11 @@ class Sessions:
                 log.warning("last act of a session not noted", reason=str(error))
         return CurrentSession(session.id, replace(principal(account), address=address), session.id_token)
 
+    def why_ended(self, token: str) -> str:
+        """Return a sentence about why the session of a token has ended."""
+        reason = store.end_reason(_digest(token), self._limits(now()))
+        return REASONS[reason] if reason else "Your session has ended."
+
     def of(self, account: int) -> list[Session]:
         """Return a user's sessions, the most recently used first."""
         return store.of(account, self._limits(now()))
@@ -112,7 +133,7 @@ class Sessions:
     def sign_out(self, visit: CurrentSession) -> None:
         """End the current session."""
         with transaction():
-            if store.remove(visit.id):
+            if store.end(visit.id, EndReason.SIGNED_OUT):
                 audit.note(visit.principal, "signed out")
 
     def end(self, key: int, account: int, *, by: Principal) -> None:
@@ -122,13 +143,13 @@ class Sessions:
             raise SessionUnknown("There is no such session: it has ended.")
         session, owner = found
         with transaction():
-            if store.remove(session.id):
+            if store.end(session.id, _reason(account, by)):
                 audit.note(by, "session ended", f"user {owner.name}", {"signed in from": session.address})
 
     def end_all(self, who: Principal, *, by: Principal, but: int = 0) -> int:
         """End a user's sessions except the session with the id `but`, and return their number."""
         with transaction():
-            number = store.remove_of(who.id, but=but)
+            number = store.end_of(who.id, _reason(who.id, by), but=but)
             if number:
                 audit.note(by, "session ended", f"user {who.name}", {"sessions": number})
         return number
@@ -144,6 +165,10 @@ class Sessions:
 
     def _limits(self, moment: int) -> store.Limits:
         return store.Limits(moment - self._idle_ms, moment - self._most_ms)
+
+
+def _reason(account: int, by: Principal) -> EndReason:
+    return EndReason.BY_USER if by.id == account else EndReason.BY_ADMIN
 
 
 def _digest(token: str) -> str:

@@ -31,6 +31,7 @@ from app.store.database import server_time, transaction
 from app.store.models import Account
 from app.store.people import accounts
 from app.store.people import oidc as store
+from app.store.people.sessions import EndReason
 from app.support.clock import MINUTE_MS, SKEW_MS, now
 from app.support.lookalikes import folded
 
@@ -145,7 +146,7 @@ class SingleSignOn:
             self._end(None, sid, address)
 
     def _end(self, subject: str | None, sid: str | None, address: str) -> None:
-        ended = store.remove_sessions(self._settings.oidc_issuer, subject, sid)
+        ended = store.end_sessions(self._settings.oidc_issuer, subject, sid)
         for user in dict.fromkeys(ended):
             details = {"by": VIA, "sessions": ended.count(user)}
             audit.note(audit.nobody(address), "session ended", f"user {user[1]}", details)
@@ -272,7 +273,7 @@ def _strip(account: Account, address: str) -> None:
     """Take a user's rights, sessions and API tokens, until a later sign-in renews the rights."""
     with transaction():
         accounts.change(account.id, ANALYST, [])
-        end_access(account.id, None)
+        end_access(account.id, None, EndReason.NO_ROLE)
         details = {"old role": account.role, "new role": "none", "old customers": account.customers, "by": VIA}
         audit.note(replace(principal(account), address=address), "user changed", f"user {account.name}", details)
 

@@ -17,6 +17,7 @@ from app.store.models import Counted, Customer, Event, EventType, ObservedCode, 
 from app.store.queries import Codes, among, equal, execute, fetch, fetch_column, fetch_int, of_codes
 
 MISSING_KINDS = ("customers", "products", "types")
+CODE_KINDS: dict[str, type[Table]] = {"customer": Customer, "product": Product, "type": EventType}
 AT_ONCE = 1_000  # rows of up to five parameters per statement; SQLite allows 32,766 parameters
 # Plain SQL, because Peewee takes several times as long as the database to build a statement with so many values.
 NOTE = """
@@ -90,7 +91,7 @@ def known_among(kind: str, codes: Iterable[str]) -> set[str]:
     Args:
         kind: `customer`, `product` or `type`.
     """
-    entry = {"customer": Customer, "product": Product, "type": EventType}[kind]._meta.table_name
+    entry = CODE_KINDS[kind]._meta.table_name
     known: set[str] = set()
     asked = sorted(codes)
     for begin in range(0, len(asked), AT_ONCE):
@@ -149,6 +150,28 @@ def types_with(
     """Return the types seen with a customer and product (None means any), by code and up to a limit."""
     query = _select_seen(customers, ObservedCode.type).distinct().order_by(ObservedCode.type).limit(limit)
     return set(fetch_column(equal(query, (ObservedCode.customer, customer), (ObservedCode.product, product))))
+
+
+def find_codes(kind: str, text: str, customers: Customers, limit: int) -> list[str]:
+    """Return the first codes that contain a text, ignoring case, those that begin with it first.
+
+    Args:
+        kind: `customer`, `product` or `type`.
+        customers: only these customers, or codes that were seen with them. None means all codes, also unused ones of
+            the catalog.
+    """
+    mark, several = database.param, [] if customers is None else list(customers)
+    like, word = f"LIKE {mark} ESCAPE '~'", re.sub("([%_~])", r"~\1", text.lower())
+    among = "" if customers is None else f" AND {{}} IN ({', '.join([mark] * len(several)) or 'NULL'})"
+    seen = f"SELECT {kind} AS code FROM observed_code WHERE NOT is_erased AND lower({kind}) {like}"  # noqa: S608
+    parts, values = [seen + among.format("customer")], [f"%{word}%", *several]
+    if customers is None or kind == "customer":
+        entry = CODE_KINDS[kind]._meta.table_name
+        parts.append(f"SELECT code FROM {entry} WHERE lower(code) {like}" + among.format("code"))  # noqa: S608
+        values *= 2
+    order = f"CASE WHEN lower(code) {like} THEN 0 ELSE 1 END, code LIMIT {limit:d}"
+    query = f"SELECT code FROM ({' UNION '.join(parts)}) AS matches ORDER BY {order}"  # noqa: S608
+    return [code for (code,) in database.execute_sql(query, [*values, f"{word}%"]).fetchall()]
 
 
 def types_of(customers: Customers, limit: int) -> list[EventType]:

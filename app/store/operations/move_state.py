@@ -21,7 +21,7 @@ from app.support.file_urls import quoted as quoted_path
 
 PREFIX = "tally_move_"  # of the triggers
 CHANGES = ("INSERT", "UPDATE", "DELETE")
-OPEN = (MOVE, "session")  # tables that may change
+OPEN = (MOVE, "session", "ended_session")  # tables that may change
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
 
 

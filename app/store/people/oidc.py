@@ -9,7 +9,7 @@ from peewee import IntegrityError
 from app.store import step_size
 from app.store.database import database
 from app.store.models import Account, OidcOnce, Session
-from app.store.queries import execute
+from app.store.people.sessions import EndReason, end_where
 
 
 def by_subject(issuer: str, subject: str) -> Account | None:
@@ -40,7 +40,7 @@ def claim_once(digest: str, expires_at: int) -> bool:
     return True
 
 
-def remove_sessions(issuer: str, subject: str | None, sid: str | None) -> list[tuple[int, str]]:
+def end_sessions(issuer: str, subject: str | None, sid: str | None) -> list[tuple[int, str]]:
     """End the sessions of a user, of a provider's session, or of both if both are named.
 
     Return the id and the name of the user for each.
@@ -52,7 +52,7 @@ def remove_sessions(issuer: str, subject: str | None, sid: str | None) -> list[t
     if sid is not None:
         query = query.where(Session.oidc_sid == sid)
     found = list(query) if subject is not None or sid is not None else []
-    execute(Session.delete().where(Session.id.in_([session.id for session in found])))
+    end_where(Session.id.in_([session.id for session in found]), EndReason.BY_PROVIDER)
     return [(session.user.id, session.user.name) for session in found]
 
 

@@ -6,13 +6,33 @@ A session is valid only while its user is active and has its password version, w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from peewee import Expression
+from peewee import Expression, Value
 
 from app.store import step_size
-from app.store.models import Account, Session
+from app.store.database import transaction
+from app.store.models import Account, EndedSession, Session
 from app.store.people.accounts import TOO_LARGE
 from app.store.queries import execute, fetch_column
+from app.support.clock import now
+
+
+class EndReason(StrEnum):
+    """Why a session has ended."""
+
+    SIGNED_OUT = "signed out"
+    BY_USER = "ended by the user"
+    BY_ADMIN = "ended by an admin"
+    BY_PROVIDER = "ended by the identity provider"
+    PASSWORD_CHANGED = "password changed"  # noqa: S105 - no password
+    PASSWORD_RESET = "password reset"  # noqa: S105 - no password
+    SECOND_FACTOR = "second factor turned on"
+    DEACTIVATED = "user deactivated"
+    REMOVED = "user removed"
+    NO_ROLE = "no role at the identity provider"
+    TOO_MANY = "too many sessions"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True)
@@ -57,21 +77,36 @@ def note_seen(key: int, now: int) -> None:
     execute(Session.update(seen_at=now).where(Session.id == key, Session.seen_at < now))
 
 
-def remove(key: int) -> bool:
-    return execute(Session.delete().where(Session.id == key)) == 1
+def end(key: int, reason: EndReason) -> bool:
+    return end_where(Session.id == key, reason) == 1
 
 
-def remove_of(account: int, *, but: int = 0) -> int:
+def end_of(account: int, reason: EndReason, *, but: int = 0) -> int:
     """End a user's sessions except the session `but`, and return their number."""
-    return execute(Session.delete().where(Session.account == account, Session.id != but))
+    return end_where((Session.account == account) & (Session.id != but), reason)
 
 
-def remove_oldest(account: int, most: int) -> None:
+def end_oldest(account: int, most: int) -> None:
     """End a user's sessions beyond a number, and keep the most recently used ones."""
     mine = Session.select(Session.id).where(Session.account == account)
     rest = fetch_column(mine.order_by(Session.seen_at.desc(), Session.id.desc()).offset(most).limit(1_000))
     if rest:
-        execute(Session.delete().where(Session.id.in_(rest)))
+        end_where(Session.id.in_(rest), EndReason.TOO_MANY)
+
+
+def end_where(condition: Expression, reason: EndReason) -> int:
+    """End the sessions that match a condition, record why, and return their number."""
+    with transaction():
+        _note_ended(condition, reason)
+        return execute(Session.delete().where(condition))
+
+
+def end_reason(digest: str, limits: Limits) -> EndReason | None:
+    """Return why the session with a digest has ended, or None if that is not known."""
+    if Session.select().where(Session.digest == digest, _is_over(limits)).exists():
+        return EndReason.EXPIRED  # and not purged yet
+    found = EndedSession.get_or_none(EndedSession.digest == digest)
+    return EndReason(found.reason) if found and found.reason in set(EndReason) else None
 
 
 def bring_back(now: int, latest: int) -> int:
@@ -81,9 +116,20 @@ def bring_back(now: int, latest: int) -> int:
 
 
 def purge(limits: Limits) -> int:
-    """Remove expired sessions, and return their number."""
-    over = (Session.seen_at <= limits.seen_after) | (Session.created_at <= limits.created_after)
-    return step_size.purge(Session.id, over)
+    """End expired sessions, and return their number. Forget those that ended before any valid session began."""
+    step_size.purge(EndedSession.digest, EndedSession.ended_at <= limits.created_after)
+    _note_ended(_is_over(limits), EndReason.EXPIRED)
+    return step_size.purge(Session.id, _is_over(limits))
+
+
+def _is_over(limits: Limits) -> Expression:
+    return (Session.seen_at <= limits.seen_after) | (Session.created_at <= limits.created_after)
+
+
+def _note_ended(condition: Expression, reason: EndReason) -> None:
+    ended = Session.select(Session.digest, Value(reason.value), Value(now())).where(condition)
+    columns = [EndedSession.digest, EndedSession.reason, EndedSession.ended_at]
+    execute(EndedSession.insert_from(ended, columns).on_conflict_ignore())
 
 
 def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:

@@ -292,7 +292,7 @@ def row(one: Rejected, received: int, address: str, request_id: str, sender: Ing
     An event that the ingest key of its sender may not send gets no owner. Otherwise a customer's key could show events
     to another customer's users, who might send them again.
     """
-    text, codes, first = one.text[:MAX_TEXT], _codes(one.text), one.field_errors[0]
+    text, codes, first = one.text[:MAX_TEXT], codes_of(one.text), one.field_errors[0]
     reasons = [fault.message for fault in one.field_errors[:MAX_REASONS]]
     if len(one.field_errors) > MAX_REASONS:
         reasons.append(f"And {len(one.field_errors) - MAX_REASONS} more.")
@@ -314,7 +314,7 @@ def row(one: Rejected, received: int, address: str, request_id: str, sender: Ing
 
 def is_forbidden(one: RejectedEvent) -> bool:
     """Return whether the ingest key of a rejected event may not send it, i.e. it names a customer but has no owner."""
-    return not one.customer and bool(_codes(one.event)["customer"])
+    return not one.customer and bool(codes_of(one.event)["customer"])
 
 
 def texts_of(request: RejectedRequest) -> tuple[dict[int, str], set[int]]:
@@ -346,7 +346,7 @@ def _request_row(
     body = zstandard.ZstdCompressor(level=1).compress(refused.body)
     customers, forbidden = {event.customer for event in refused.valid}, []
     for one in rejected:
-        codes = _codes(one.text)
+        codes = codes_of(one.text)
         if sender is None or sender.allows(codes["customer"], codes["product"]):
             customers.add(codes["customer"])
         else:
@@ -377,7 +377,7 @@ def _request_size(request: Row) -> int:
     return ROW_BYTES + len(request["body"])
 
 
-def _codes(text: str) -> dict[str, str]:
+def codes_of(text: str) -> dict[str, str]:
     """Return the customer, product and type that an event names; empty if missing or not a possible code."""
     codes = {"customer": "", "product": "", "type": ""}
     try:

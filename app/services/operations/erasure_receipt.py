@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -108,16 +108,6 @@ class Receipt:
 def digest(value: str) -> str:
     """Return what stands for the value in the receipt and the audit log."""
     return hashlib.sha256(value.encode()).hexdigest()
-
-
-def lines(receipt: Mapping[str, Any]) -> Iterable[str]:
-    """Yield the lines of a receipt for people."""
-    removed, reports = receipt["removed"], receipt["reports"]
-    yield f"{removed['events']:,} events erased, {removed['rejected']:,} rejected events, "
-    yield f"{removed['refused']:,} valid events of refused requests."
-    for row in receipt["by_customer_and_product"]:
-        yield f"  {row['customer'] or '(no customer)'} {row['product']}: {row['events']:,}"
-    yield from (f"  {name}: {', '.join(names)}" for name, names in reports.items() if names)
 
 
 def _iso(milliseconds: int) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -20,6 +24,7 @@ from app.store.models import AuditEntry, Event, RejectedRequest, Report
 from tests.services.events.test_spool import Outage
 from tests.store.events.test_hourly_counts import counts, truth
 from tests.support.client import FIRST, event
+from tests.support.running import ROOT
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.settings(spool=True)]
 
@@ -280,6 +285,28 @@ def test_an_interrupted_erasure_is_finished_by_the_next(everything, erase, setti
     erase()
     assert places_of(settings.data_dir) == set()
     assert counts() == truth()
+
+
+def test_an_erasure_whose_process_is_killed_is_finished_by_the_next(nobody, erase, settings, tmp_path):
+    nobody.send(*[event(context=[VALUE, str(number)], customer=f"C{number}") for number in range(4)])
+    program = f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from app import create_app
+from app.services.people.principal import SYSTEM
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+create_app().extensions["services"].personal_data.erase(
+    SYSTEM, {{"value": {VALUE!r}}}, delete_files=True, progress=die)
+"""
+    environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(settings.data_dir.absolute())}
+    environment["DATABASE_URL"] = settings.database_url
+    process = subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, check=False)
+    assert (process.returncode, select.count()) == (-signal.SIGKILL, 3)
+    assert counts() == truth()
+    assert [row.action for row in AuditEntry.select()] == [personal_data.STARTED]
+    assert erase()["removed"]["events"] == 3
+    assert (select.count(), counts()) == (0, {})
 
 
 def test_a_follower_learns_that_events_are_missing(nobody, admin, erase):

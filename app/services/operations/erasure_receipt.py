@@ -13,7 +13,7 @@ EXPLANATION = "SHA-256 of the value in UTF-8. Whoever knows the value can check 
 ELSEWHERE = (
     "Backups of Tally: restoring one brings the events back. Erase again afterwards.",
     "Files that were downloaded, and objects in buckets of reports.",
-    "Copies of programs that read events by the API, or received them by webhook.",
+    "Copies of programs that read events by the API.",
     "Spools of other hosts: erase again once each of them has delivered its events.",
     "Pages of the database's files that are free but not yet overwritten, and its write-ahead log.",
 )

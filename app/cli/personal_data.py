@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from app.cli.confirm import can_ask, confirm
 from app.cli.output import command, counted, say, services
+from app.cli.output_file import PRIVATE, output_file
 from app.schemas.reports import source
 from app.schemas.retention import PersonalDataSchema
 from app.services.operations.personal_data import Found
@@ -100,11 +100,9 @@ def hand_over(value: str | None, name: str | None, customer: str | None, target:
         for block in blocks:
             sys.stdout.buffer.write(block)
         return
-    partial = target.with_name(f"{target.name}.part")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with output_file(target, PRIVATE) as file:
         for block in blocks:
             file.write(block)
-    partial.replace(target)
     say({"file": str(target)} | vars(found.total), f"Wrote {_numbers(vars(found.total))} to {target}.", json=as_json)
 
 

@@ -71,6 +71,14 @@ class DatabaseUnsuitable(StoreUnavailable):
     """The database lacks a property that Tally needs, such as UTF-8 text, until an operator changes it."""
 
 
+class SearchIncomplete(TallyError):
+    """A person's data could not be searched completely. Nothing was removed."""
+
+
+class AuditUnknown(TallyError):
+    """There is no such entry of the audit log, or the caller may not see it."""
+
+
 class Overloaded(TallyError):
     """The process has no capacity for the request. Nothing was stored, and a retry may succeed shortly."""
 

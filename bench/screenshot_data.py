@@ -49,6 +49,7 @@ MAIL = "smtp://localhost:1"
 SLACK = "hooks.slack.com"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_1) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26 Safari/605"
+PERSON, ERASED = "user-12", "user-7"
 # faults of rejected events, and how many there are of each
 FAULTS: Sequence[tuple[Mapping[str, object], int]] = (
     ({"timestamp": "2026-11-20T08:00:00Z"}, 31),
@@ -153,6 +154,16 @@ class Scene:
         return f"/admin/reports/webhooks/{Webhook.select().order_by(Webhook.id).first().id}/rotate"
 
     @property
+    def person(self) -> str:
+        """Return a value that events of several customers have."""
+        return PERSON
+
+    @property
+    def erasure(self) -> str:
+        """Return the address of the receipt of an erasure."""
+        return f"/admin/events/personal-data/receipts/{self._erased}"
+
+    @property
     def unsubscribe(self) -> str:
         """Return the address of the page that asks before it unsubscribes a recipient of mail."""
         found = ScheduleRecipient.get(ScheduleRecipient.removed_at.is_null())
@@ -191,6 +202,7 @@ class Scene:
         self._hire()
         self._send()
         self._refuse()
+        self._erased = self._services.personal_data.erase(self._who("admin"), {"value": ERASED}, delete_files=True)[1]
         self._report()
         self._recur()
         self._alert()

@@ -37,11 +37,12 @@ COLORS = 128  # colours of a picture, which is enough for text on few background
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # GET routes that are no pages: parts of pages, and files
-FILES = ("/download", "/catalog/export", ".csv")
+FILES = ("/download", "/catalog/export", ".csv", "/file")
 WITHOUT_LINK = ("admin.sign_in", "admin.kept_form", "admin.confirm_unsubscribe")
 # pages to which no link of the admin leads; STATES have them
 SECOND_FACTOR = ("/sign-in/code", "/second-factor/codes", "/second-factor/off", "/people/<int:key>/second-factor")
-NO_PAGES = ("/codes", "/part", "/chart", "/by/reason", *FILES, *SECOND_FACTOR)
+RECEIPT = "/receipts/<int:key>"  # the audit log may show its link only further back; STATES have it
+NO_PAGES = ("/codes", "/part", "/chart", "/by/reason", *FILES, *SECOND_FACTOR, RECEIPT)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ def _search(page: Page) -> None:
     page.get_by_role("listbox").get_by_role("option").first.wait_for()
     for _ in range(2):
         field.press("ArrowDown")
+
+
+def _then(*acts: Callable[[Page], object]) -> Callable[[Page], object]:
+    def act(page: Page) -> None:
+        for one in acts:
+            one(page)
+
+    return act
 
 
 def _open(*words: str) -> Callable[[Page], object]:
@@ -147,6 +156,12 @@ def _states(played: Scene) -> Iterator[Shot]:
     unfolded = _open("Change the filter", "Event types:")
     yield Shot("events-search", "/admin/events?product=PORTFOLIO&text=SAP", act=unfolded)
     yield Shot("events-none", "/admin/events?customer=FERNHILL&text=nowhere")
+    found = _press("Find", value=played.person)
+    yield Shot("events-personal-data-found", "/admin/events/personal-data", act=found)
+    asked = _then(found, _press("Erase…"))
+    yield Shot("events-personal-data-question", "/admin/events/personal-data", act=asked)
+    yield Shot("events-personal-data-none", "/admin/events/personal-data", act=_press("Find", value="nobody"))
+    yield Shot("events-personal-data-receipt", played.erasure)
     yield Shot("explore-item", "/admin/explore?by=context:userId&range=30d")
     yield Shot("rejected-filter", "/admin/rejected?customer=BARCHART&reason=timestamp-wrong&text=portfolio")
     yield Shot("rejected-filter-wrong", "/admin/rejected/by/event?start=soon&reason=colour")

@@ -100,7 +100,7 @@ WRITERS = {
     "app/ops": "the private folders, the lock and the supervisor's files",
     "app/store/backends/sqlite.py": "the database's file and its folder",
     "app/store/operations/sqlite_rows.py": "copies of the database's file, and the file that a restore builds",
-    "app/cli/reports.py": "the file given on the command line",
+    "app/cli/output_file.py": "the file given on the command line",
     "app/support/durability.py": "an open that flushes what is there",
 }
 PATH_WRITES = {"write_text", "write_bytes", "mkdir", "unlink", "touch", "rmdir", "chmod", "symlink_to", "hardlink_to"}

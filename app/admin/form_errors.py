@@ -17,6 +17,7 @@ from app.exceptions import (
     InputInvalid,
     KeyReused,
     RateLimited,
+    SearchIncomplete,
     TallyError,
 )
 
@@ -28,6 +29,7 @@ STATUSES: dict[type[TallyError], int] = {
     Forbidden: 403,
     KeyReused: 422,
     RateLimited: 429,
+    SearchIncomplete: 503,
 }
 FORM_ERRORS = tuple(STATUSES)
 # Where an error is: the field, the item of a list (a line of the form), and what is wrong. The catalog's document puts

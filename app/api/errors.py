@@ -34,14 +34,15 @@ TABLE: dict[tuple[type[errors.TallyError], ...], tuple[int, str]] = {
     (errors.Forbidden, errors.LinkInvalid): (403, errors.FORBIDDEN),
     (errors.KeyUnknown, errors.CatalogUnknown, errors.AccountUnknown): (404, NOT_FOUND),
     (errors.SessionUnknown, errors.TokenUnknown, errors.ViewUnknown, errors.ChannelUnknown): (404, NOT_FOUND),
-    (errors.AlertUnknown, errors.FormUnknown): (404, NOT_FOUND),
+    (errors.AlertUnknown, errors.FormUnknown, errors.AuditUnknown): (404, NOT_FOUND),
     (errors.EventUnknown, errors.RejectedUnknown, errors.ScheduleUnknown, errors.WebhookUnknown): (404, NOT_FOUND),
     (errors.ChangesLost,): (410, "EVENT_CHANGES_GET_FAILED"),
     (errors.ReportUnknown,): (404, "EVENT_JOB_GET_FAILED_NO_JOB"),
     (errors.ReportRunning,): (409, "EVENT_JOB_GET_FAILED_RUNNING"),
     (errors.ReportExpired, errors.FileMissing): (410, "EVENT_JOB_GET_FAILED"),
     (errors.ReportFailed, errors.ReportEnded): (409, "EVENT_JOB_GET_FAILED"),
-    (errors.StoreUnavailable, errors.QueueUnavailable, errors.Overloaded, errors.StorageFailed): (503, GENERAL),
+    (errors.StoreUnavailable, errors.QueueUnavailable, errors.Overloaded): (503, GENERAL),
+    (errors.StorageFailed, errors.SearchIncomplete): (503, GENERAL),
 }
 HTTP_CODES = {
     404: (NOT_FOUND, "There is nothing at {path}."),

@@ -7,7 +7,8 @@ import sys
 import click
 
 from app.cli.confirm import can_ask, confirm
-from app.cli.output import command, say, services
+from app.cli.output import command, counted, say, services
+from app.cli.personal_data import describe_reports, erase_person, value_options, wanted_of
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
 from app.services.operations.retention import ErasurePlan
@@ -15,7 +16,7 @@ from app.services.people.principal import SYSTEM
 
 
 @click.command()
-@click.option("--customer", required=True, metavar="CODE", help="The customer of the events.")
+@click.option("--customer", metavar="CODE", help="The customer of the events; required without --value.")
 @click.option("--product", metavar="CODE", help="Only of this product.")
 @click.option("--type", "types", multiple=True, metavar="CODE", help="Only of this type; repeatable.")
 @click.option("--after", metavar="TIME", help="Only from this time on, by their timestamp.")
@@ -24,11 +25,24 @@ from app.services.people.principal import SYSTEM
 @click.option(
     "--context", "item", metavar="TEXT", help="Only events with exactly this context item, such as a user's id."
 )
+@value_options
 @click.option("--delete-files", is_flag=True, help="Also delete the report files that contain some of them.")
 @click.option("--yes", is_flag=True, help="Erase. Without this, only count what would be erased.")
 @command
-def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], **wanted: object) -> None:
+def erase(
+    value: str | None,
+    name: str | None,
+    delete_files: bool,
+    yes: bool,
+    as_json: bool,
+    types: tuple[str, ...],
+    **wanted: object,
+) -> None:
     """Erase events permanently; without --yes, only count what would be erased, and ask on a terminal (`tally`).
+
+    With --value, erase a person's data: everything of all customers that has the value, also rejected events, refused
+    requests and stored answers. It prints a receipt, which the audit log keeps. `tally events hand-over` copies the
+    data first.
 
     A TIME is a day (2026-11-23: its first moment), ISO 8601 (2026-11-23T10:57, UTC without a zone), milliseconds since
     1970, or an age (7d, 12h).
@@ -37,6 +51,16 @@ def erase(delete_files: bool, yes: bool, as_json: bool, types: tuple[str, ...], 
     copies: those that contain some of the events are listed, and deleted with --delete-files; reports that are being
     written then begin again. Reports that run meanwhile may have fewer events than were stored when they started.
     """
+    others = [name for name, given in (wanted | {"type": types}).items() if given and name != "customer"]
+    if value is not None:
+        if others:
+            others = ["context" if name == "item" else name for name in others]
+            raise click.UsageError(f"--value cannot be combined with --{others[0]}.")
+        erase_person(wanted_of(value, name, wanted["customer"]), delete_files=delete_files, yes=yes, as_json=as_json)
+        return
+    if wanted["customer"] is None or name is not None:
+        missing = "--customer, or --value for a person's data" if name is None else "--value with --item"
+        raise click.UsageError(f"Missing option {missing}.")
     plan = services().retention.plan(ErasingSchema().check(wanted | {"types": list(types) or None}))
     if not yes and plan.events + plan.rejected_number and can_ask():
         click.echo(_summarize(plan, 0, yes=False, delete_files=delete_files), err=True)
@@ -62,7 +86,7 @@ def _erase(plan: ErasurePlan, delete_files: bool) -> int:
                 gone += number
                 bar.update(number)
         except Exception:
-            click.echo(f"Stopped: {_counted(gone, 'event')} erased. Run it again for the rest.", err=True)
+            click.echo(f"Stopped: {counted(gone, 'event')} erased. Run it again for the rest.", err=True)
             raise
     return gone
 
@@ -71,15 +95,11 @@ def _summarize(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bo
     if not plan.events and not plan.rejected_number:
         return "There are no such events."
     number, done = (is_erased, "erased") if yes else (plan.events, "would be erased")
-    lines = [f"{_counted(number, 'event')} {done}."]
+    lines = [f"{counted(number, 'event')} {done}."]
     if plan.rejected_number:
-        lines.append(f"{_counted(plan.rejected_number, 'rejected event')} {done} as well.")
+        lines.append(f"{counted(plan.rejected_number, 'rejected event')} {done} as well.")
     if plan.reports:
-        verb = "held" if yes and delete_files else "hold"
-        lines.append(f"{_counted(len(plan.reports), 'report')} {verb} some of them:")
-        lines += [
-            f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in plan.reports
-        ]
+        lines += describe_reports(plan.reports, "held" if yes and delete_files else "hold")
         if yes and delete_files:
             lines.append("Their files are deleted; those that were being written begin again.")
         elif not delete_files:
@@ -87,7 +107,3 @@ def _summarize(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bo
     if not yes:
         lines.append("Nothing is erased yet. To erase, run this again with --yes.")
     return "\n".join(lines)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

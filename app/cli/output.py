@@ -66,6 +66,11 @@ def utc(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts, such as `2 events`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def say(value: object, words: str, *, json: bool) -> None:
     """Print a result: `value` as JSON, or `words` without what a terminal would execute, since clients choose names."""
     click.echo(orjson.dumps(value).decode() if json else printable(words))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -13,6 +11,7 @@ import orjson
 from app.cli.confirm import confirm, yes_option
 from app.cli.file_options import file_options, output_of
 from app.cli.output import command, say, services, utc
+from app.cli.output_file import check_writable, output_file
 from app.cli.params import Duration, limit_option, range_options
 from app.cli.schedule import schedule
 from app.cli.wait_for import until_ended
@@ -95,8 +94,7 @@ def start(
         wanted["output"] = output
     checked = ReportRequestSchema().load_body(orjson.dumps(wanted))
     if target:
-        with _partial_file(target):  # fail before the report starts if its file could not be written
-            pass
+        check_writable(target)  # before the report starts
     report = services().reports.start(SYSTEM, checked["filter"], checked.get("output"), name=name)
     if not (wait or target):
         say(job(report), source(report), json=as_json)
@@ -167,24 +165,8 @@ def delete(name: str, yes: bool, as_json: bool) -> None:
 
 
 def _copy(report: Report, target: Path) -> None:
-    with _partial_file(target) as partial, services().reports.open(report) as stream, partial.open("wb") as file:
+    with output_file(target) as file, services().reports.open(report) as stream:
         shutil.copyfileobj(stream, file, READ_BYTES)
-        file.close()
-        partial.replace(target)
-
-
-@contextmanager
-def _partial_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside the target, and delete it afterwards if it still exists."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.touch()
-        yield partial
-    except OSError as error:
-        raise click.ClickException(f"Cannot write {target}: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _print_end(report: Report, as_json: bool) -> None:

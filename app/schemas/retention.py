@@ -1,4 +1,4 @@
-"""Schema of the erasure command's options."""
+"""Schemas of erasures: the options of the command, and which data is a person's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, validates_schema
 
 from app.schemas.field_errors import load
-from app.schemas.fields import Batch, Code, Codes, Described, Item
+from app.schemas.fields import MAX_CONTEXT_TEXT, Batch, Code, Codes, Described, Item
 from app.schemas.times import TIME, parse_time
 
 
@@ -46,3 +46,27 @@ class ErasingSchema(Schema):
         after, before = data.get("after"), data.get("before")
         if after is not None and before is not None and before <= after:
             raise ValidationError({"before": ["is not later than after; no event could fit"]})
+
+
+class PersonId(Item):
+    """Text that identifies a person in the context of events. An empty one identifies nobody."""
+
+    allowed = f"a string of 1 to {MAX_CONTEXT_TEXT:,} characters, without NUL"
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> str:
+        if value == "":
+            raise self.refuse(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class PersonalDataSchema(Schema):
+    """Which data is a person's: all that contains a value, or only in the context item that the catalog names."""
+
+    value = PersonId(required=True)
+    item = Code()
+    customer = Code()
+
+    def check(self, wanted: Mapping[str, object], what: str) -> dict[str, Any]:
+        """Return the validated fields (None means not given), or raise InputInvalid about `what`."""
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return load(self, given, what, "nothing was searched or erased")

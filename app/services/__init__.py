@@ -41,6 +41,7 @@ from app.services.operations.backup import Backups
 from app.services.operations.health import Health
 from app.services.operations.metrics import Metrics
 from app.services.operations.move import Move
+from app.services.operations.personal_data import PersonalData
 from app.services.operations.request_metrics import RequestMetrics
 from app.services.operations.restore import Restore
 from app.services.operations.retention import Retention
@@ -75,6 +76,7 @@ class Services:
     spool: EventSpool
     importing: Importing
     retention: Retention
+    personal_data: PersonalData
     listing: Listing
     changes: ChangesFeed
     counting: Counting
@@ -173,6 +175,7 @@ def build(settings: Settings) -> Services:
         event_downloads=EventDownloads(catalog, listing),
         volume=Volume(),
         retention=retention,
+        personal_data=PersonalData(catalog, reports, rejected, spool),
         rejected=rejected,
         resend=resend,
         rejected_groups=RejectedGroups(resend),

@@ -103,6 +103,10 @@ class SpoolFiles:
         """Return the total weight of the records that wait, in the files of all processes."""
         return sum(_weight(path) for path in self._files())
 
+    def damaged(self) -> list[str]:
+        """Return the names of the files that `drain` has set aside."""
+        return sorted(path.name for path in self._folder.glob(f"*{DAMAGED}"))
+
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """Yield the name and the content of each file, for a backup. A record that is being written may be cut."""
         for path in self._files():

@@ -19,6 +19,7 @@ HEIGHT = 844
 LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe checks a page
 FRAGMENTS = ("_part", "_chart")
 FILES = {"admin.codes", "admin.download", "admin.audit_file", "admin.download_events", "admin.export_catalog"}
+FILES |= {"admin.erasure_receipt_file"}
 FILES |= {
     "admin.begin_at_provider",
     "admin.return_from_provider",

@@ -124,3 +124,26 @@ def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Se
     submit(page, "Show")
     assert page.url.endswith("?start=1795392000000")  # 2026-11-23T00:00:00Z
     expect(page.get_by_label("From")).to_have_value("2026-11-23T09:00")
+
+
+def test_a_persons_data_is_downloaded_and_erased(service: Service, opener: PageOpener):
+    """From an event of the person, and without the value in any address."""
+    service.post(lately(type="OF-A-PERSON", context=["u-1717"]), lately(customer="OTHER", context=["a", "u-1717"]))
+    page = opener.open(service)
+    page.goto("/admin/events?types=OF-A-PERSON")
+    page.get_by_role("row", name="OF-A-PERSON").first.click()
+    submit(page, "All data")
+    expect(page.locator("table.numbers tbody tr")).to_have_count(3)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as JSON Lines").click()
+    lines = [json.loads(line) for line in download.value.path().read_text().splitlines()]
+    assert sorted(line["customer"] for line in lines) == ["BARCHART", "OTHER"]
+    submit(page, "Erase…")
+    assert "u-1717" not in page.url
+    submit(page, "Erase 2 events")
+    expect(page.get_by_role("heading", name="Receipt of an erasure")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download receipt").click()
+    assert json.loads(download.value.path().read_text())["removed"]["events"] == 2
+    page.goto("/admin/events?types=OF-A-PERSON")
+    expect(page.get_by_text("No matching events.")).to_be_visible()

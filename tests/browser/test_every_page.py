@@ -125,6 +125,20 @@ class PageTour:
         submit(page, "Remove")
         yield "a search without results", self.go(f"events?customer={LONG}&text=nowhere")
         yield "a filter with errors", self.go("events?start=soon&text=a%01b")
+        self.service.post(event(context=[self.mark]), event(customer=LONG, product=LONG, context=[self.mark]))
+        page = self.go("events/personal-data")
+        yield "personal data", page
+        page.get_by_label("Value").fill(self.mark)
+        page.get_by_label("Context item").fill("nothing of the kind")
+        submit(page, "Find")
+        yield "personal data with an error", page
+        page.get_by_label("Context item").fill("")
+        submit(page, "Find")
+        yield "what was found of a person", page
+        submit(page, "Erase…")
+        yield "the question before an erasure", page
+        submit(page, "Erase 2 events")
+        yield "the receipt of an erasure", page
 
     def explore(self) -> States:
         yield "numbers by type", self.go("explore?by=type")

@@ -64,6 +64,13 @@ GET    /admin/events                                       302    302    302    
 GET    /admin/events/download                              302    302    302    200    200    200    200    302
 GET    /admin/events/part                                  302    302    302    200    200    200    200    302
 GET    /admin/events/<key>                                 302    302    302    404    200    200    200    302
+GET    /admin/events/personal-data                         302    302    302    200    200    200    200    302
+POST   /admin/events/personal-data                         302    302    302    200    200    200    200    302
+POST   /admin/events/personal-data/download                302    302    302    200    200    200    200    302
+POST   /admin/events/personal-data/confirm                 302    302    302    403    403    403    200    302
+POST   /admin/events/personal-data/erase                   302    302    302    403    403    403    302    302
+GET    /admin/events/personal-data/receipts/<key>          302    302    302    403    403    200    200    302
+GET    /admin/events/personal-data/receipts/<key>/file     302    302    302    403    403    200    200    302
 
 GET    /admin/codes                                        302    302    302    400    400    400    400    302
 GET    /admin/explore                                      302    302    302    200    200    200    200    302
@@ -287,6 +294,10 @@ SENT: dict[str, object] = {
     "POST /admin/alerts/silences/new": {"hours": "4", "reason": "planned work"},
     "POST /admin/alerts/channels/new": CHANNEL,
     "POST /admin/alerts/channels/<key>/edit": CHANNEL,
+    "POST /admin/events/personal-data": {"value": "nobody's"},
+    "POST /admin/events/personal-data/download": {"value": "nobody's"},
+    "POST /admin/events/personal-data/confirm": {"value": "nobody's"},
+    "POST /admin/events/personal-data/erase": {"value": "nobody's"},
     "POST /admin/sign-in": {"user": "nobody", "password": "wrong"},
     "POST /admin/me/password": {"old": "wrong", "new": "another password"},
     "POST /admin/me/second-factor": {"password": "wrong", "code": "000000"},

@@ -231,11 +231,20 @@ class Catalog:
         return EventFilter(**rest | {"types": sorted({one.type for one in places})}, item=given["value"], places=places)
 
     def places(
-        self, who: Principal, name: str, product: str | None = None, types: Sequence[str] = ()
+        self,
+        who: Principal,
+        name: str,
+        product: str | None = None,
+        types: Sequence[str] = (),
+        *,
+        field: str = "context",
     ) -> list[NamedItem]:
         """Return the context items that the catalog gives a name, of the types of a product or of all.
 
         A type that the catalog has under an event's product takes precedence over the same type under other products.
+
+        Args:
+            field: what the caller calls the name.
 
         Raises:
             InputInvalid: no item has the name; names the nearest.
@@ -256,8 +265,8 @@ class Catalog:
         found = [place for place in found if product is None or place.may_be_of(product)]
         if not found:
             hint = _hint(name, self.item_names(who))
-            message = f"context is {shown(name)}, which no event type of the filter has in the catalog{hint}."
-            raise InputInvalid("The filter names something unknown.", [FieldError(message, field="context")])
+            message = f"{field} is {shown(name)}, which no event type of the filter has in the catalog{hint}."
+            raise InputInvalid("The filter names something unknown.", [FieldError(message, field=field)])
         return found
 
     def item_names(self, who: Principal) -> list[str]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from random import getrandbits
 
-import zstandard
-
 from app.event_columns import EventRow
 from app.exceptions import KeyReused, StoreUnavailable
 from app.schemas.batches import split_body
@@ -22,6 +20,7 @@ from app.schemas.field_errors import to_input_error
 from app.services.access.ingest_keys import IngestKey
 from app.services.catalog.code_limit import CodeLimit
 from app.services.catalog.lookup import Catalog
+from app.services.events import answers
 from app.services.events.rejected import Origin, RefusedRequest, RejectedEvents
 from app.store.catalog.catalog import Sighting
 from app.store.database import database, release
@@ -121,7 +120,8 @@ class Ingest:
         entry, answer = write_request(batch, now())
         receipt = Receipt(answer, len(batch.rejected) if lenient else None, ignored=ignored)
         if key:
-            entry.key = _claim(key, digest, receipt)
+            kept = answers.pack(receipt.rejected, answer)
+            entry.key = idempotency.Claim(key, digest, kept, now())
         if also:
             entry.also = lambda: also(receipt.answer)
         if entry.count or key:
@@ -136,7 +136,7 @@ class Ingest:
     def answer(self, key: str) -> bytes | None:
         """Return the response to the first request with a key, or None if there was none."""
         found = self._find(key)
-        return _kept(found[1])[1] if found else None
+        return answers.unpack(found[1])[1] if found else None
 
     def count(self) -> int:
         """Return the number of stored events."""
@@ -149,8 +149,8 @@ class Ingest:
             return None
         if found[0] != digest:
             raise KeyReused("Idempotency-Key was sent before with another body. Use a new key for a new batch.")
-        rejected, answer = _kept(found[1])
-        return Receipt(answer, int(rejected) if rejected else None, replayed=True)
+        rejected, answer = answers.unpack(found[1])
+        return Receipt(answer, rejected, replayed=True)
 
     def _find(self, key: str) -> tuple[bytes, bytes] | None:
         """Return the digest and response stored under a key, in the database or otherwise in the spool.
@@ -211,16 +211,3 @@ def as_row(event: StoredEvent, received: int) -> EventRow:
     e = event
     version = e.version if isinstance(e.version, str) else None  # absent is not the same as ""
     return (e.customer, e.product, e.type, version, e.timestamp, e.context, e.sequence, e.batch, received)
-
-
-def _claim(key: str, digest: bytes, receipt: Receipt) -> idempotency.Claim:
-    rejected = b"" if receipt.rejected is None else str(receipt.rejected).encode()
-    packer = zstandard.ZstdCompressor(level=1).compressobj(size=len(rejected) + 1 + len(receipt.answer))
-    kept = packer.compress(rejected + b"\n") + packer.compress(receipt.answer) + packer.flush()
-    return idempotency.Claim(key, digest, kept, now())
-
-
-def _kept(answer: bytes) -> tuple[bytes, bytes]:
-    """Return what `_claim` stored: the number of rejected events, empty if there is none, and the response."""
-    rejected, _, events = zstandard.decompress(answer).partition(b"\n")
-    return rejected, events

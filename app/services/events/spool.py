@@ -74,6 +74,10 @@ class EventSpool:
         """Return the number of events that wait for the database."""
         return self._spool.waiting()
 
+    def damaged(self) -> list[str]:
+        """Return the names of damaged files, which a person must look at."""
+        return self._spool.damaged()
+
     def deliver(self) -> None:
         """Move the spooled events into the database. Raise StoreUnavailable while it is unavailable."""
         before = self.waiting()

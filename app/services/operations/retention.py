@@ -117,7 +117,7 @@ def _filter(*, after: int | None = None, before: int | None = None, **wanted: An
 def _fitting(doomed: EventFilter) -> Iterator[int]:
     """Yield the ids of the rejected events that match, as far as their content allows a decision."""
     last = 0
-    while page := rejected.of_customer(doomed.customer or "", REJECTED_AT_ONCE, after=last):
+    while page := rejected.of_customers((doomed.customer or "", ""), REJECTED_AT_ONCE, after=last):
         last = page[-1].id
         yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.exceptions import AuditUnknown
 from app.services.people.principal import Principal
+from app.store.models import AuditEntry
 from app.store.people import audit as store
 from app.store.people.audit import AuditFilter as AuditFilter  # for the pages, which may not import the store
 from app.support.clock import now
@@ -86,6 +88,9 @@ ACTIONS = {
     "rejected request removed": "system",
     "events imported": "system",
     "events erased": "system",
+    "personal data handed over": "system",
+    "erasure of personal data started": "system",
+    "personal data erased": "system",
     "audit log exported": "users",
     "settings changed": "system",
     "backup restored": "system",
@@ -125,20 +130,21 @@ def note(
     details: Mapping[str, object] | None = None,
     *,
     customer: str = "",
-) -> None:
-    """Record an action.
+) -> int:
+    """Record an action, and return the id of its entry.
 
     Args:
         who: the user with their address, or `nobody(address)` if no user is authenticated.
         action: a key of ACTIONS; otherwise KeyError is raised.
         object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
-        details: further details by name: text, numbers, lists of text.
+        details: further details by name: text, numbers, lists of text, which are shortened, or a document, which
+            is stored whole and not shown in the list.
         customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
     """
     if action not in ACTIONS:
         raise KeyError(action)
     values = ({"API token": who.token} if who.token else {}) | dict(details or {})
-    store.add(
+    return store.add(
         recorded_at=now(),
         account=who.id or None,
         who=who.name,
@@ -156,24 +162,21 @@ def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = N
     Entries about a customer are included only if the user may currently see that customer. Only user managers see the
     addresses of other users.
     """
-    actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
-    found = store.newest(limit + 1, sought, store.Seen(who.id, actions, who.customers), before=before)
+    found = store.newest(limit + 1, sought, _seen(who), before=before)
     more = found[limit - 1].id if len(found) > limit else None
-    entries = [
-        AuditRecord(
-            row.id,
-            row.recorded_at,
-            row.account,
-            row.who,
-            row.action,
-            row.object,
-            row.customer,
-            row.address if row.account == who.id or who.may("users") else "",
-            row.details,
-        )
-        for row in found[:limit]
-    ]
-    return Page(entries, more)
+    return Page([_record(who, row) for row in found[:limit]], more)
+
+
+def one(who: Principal, key: int, action: str) -> AuditRecord:
+    """Return an entry about an action by its id.
+
+    Raises:
+        AuditUnknown: there is none, or the user may not see it; see `page`.
+    """
+    found = store.newest(1, AuditFilter(action=action), _seen(who), before=key + 1)
+    if not found or found[0].id != key:
+        raise AuditUnknown(f"There is no entry {key} of the audit log about this, or it is not yours.")
+    return _record(who, found[0])
 
 
 def nobody(address: str) -> Principal:
@@ -181,8 +184,27 @@ def nobody(address: str) -> Principal:
     return Principal(0, "", "", (), "", address)
 
 
-def _shorten(value: Any) -> bool | float | str | list[str] | None:
-    if value is None or isinstance(value, bool | int | float):
+def _seen(who: Principal) -> store.Seen:
+    actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
+    return store.Seen(who.id, actions, who.customers)
+
+
+def _record(who: Principal, row: AuditEntry) -> AuditRecord:
+    return AuditRecord(
+        row.id,
+        row.recorded_at,
+        row.account,
+        row.who,
+        row.action,
+        row.object,
+        row.customer,
+        row.address if row.account == who.id or who.may("users") else "",
+        row.details,
+    )
+
+
+def _shorten(value: Any) -> bool | float | str | list[str] | dict[str, Any] | None:
+    if value is None or isinstance(value, bool | int | float | dict):
         return value
     if isinstance(value, list | tuple | set | frozenset):
         return [str(one)[:MAX_OBJECT] for one in list(value)[:MAX_DETAILS]]

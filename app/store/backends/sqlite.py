@@ -260,7 +260,8 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
         return f"'[' || {lead} || {rest}" if columns else "context"
 
     def has_item(self) -> str:
-        return "EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?)"
+        # A comparison of text takes a third of the time. Contexts are stored with the quoting of `json_quote`.
+        return "(instr(context, json_quote(?)) AND EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?))"
 
     def check_writable(self) -> None:
         with translated():

@@ -7,11 +7,13 @@ before it was counted could never be subtracted. Erasure therefore counts first,
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from peewee import fn
 
+from app.store.backends.backend import Rows
 from app.store.database import database
 from app.store.events import count_slices, hourly_counts
 from app.store.events.filters import EventFilter, Position
@@ -95,8 +97,7 @@ def erase(doomed: EventFilter) -> Generator[int, None, None]:
 
     If other writers wait for a chunk, a pause follows it.
     """
-    has_one_writer = database.has_one_writer
-    pace = Pace(FIRST_CHUNK, CHUNK) if has_one_writer else Pace(FIRST_WHOLE, WHOLE, WHOLE_SECONDS)
+    has_one_writer, pace = database.has_one_writer, _pace()
     erase_chunk = _erase_rows if has_one_writer else _erase_whole
     pairs = ObservedCode.select(ObservedCode.customer, ObservedCode.product).distinct()
     pairs = equal(pairs, (ObservedCode.customer, doomed.customer), (ObservedCode.product, doomed.product))
@@ -117,19 +118,53 @@ def erase(doomed: EventFilter) -> Generator[int, None, None]:
                 _forget_seen(customer, product)
 
 
+def erase_keys(customer: str, product: str, keys: Sequence[int]) -> Generator[int, None, None]:
+    """Do the same for counted events of a customer's product by their ids."""
+    has_one_writer, pace, done = database.has_one_writer, _pace(), 0
+    try:
+        while done < len(keys):
+            began, some = time.monotonic(), list(keys[done : done + pace.size])
+            if has_one_writer:
+                number = _delete(customer, product, some, pace)
+            else:
+                found = _delete_whole(customer, product, database.keyed(some), pace)
+                number = found[0][0] if found else 0
+            done += len(some)
+            yield number
+            if has_one_writer:
+                pause(began)
+    finally:
+        if done:
+            _forget_seen(customer, product)
+
+
+def _pace() -> Pace:
+    return Pace(FIRST_CHUNK, CHUNK) if database.has_one_writer else Pace(FIRST_WHOLE, WHOLE, WHOLE_SECONDS)
+
+
 def _erase_whole(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
     """Erase the next events in index order inside the database; return their number and the position of the last."""
     where, values = doomed.where()
+    found = _delete_whole(doomed.customer, doomed.product, (where, *values), pace)
+    return (found[0][0], found[0][1:]) if found else (0, doomed.before or START)
+
+
+def _delete_whole(customer: str | None, product: str | None, where: Sequence[Any], pace: Pace) -> Rows:
+    """Erase the first events of a condition, and return their number and the position of the last, if there are any.
+
+    Args:
+        where: the condition, and its parameters.
+    """
+    condition, *values = where
     query = ERASE.format(
-        where=where, size=pace.size, hour=count_slices.HOUR, subtract=count_slices.SUBTRACT_WHOLE, trace=TRACE
+        where=condition, size=pace.size, hour=count_slices.HOUR, subtract=count_slices.SUBTRACT_WHOLE, trace=TRACE
     )
-    pair = (doomed.customer, doomed.product)
+    pair = (customer, product)
     with database.many_rows():
         database.erase_alone()
         count_slices.hold()
         with pace.step():
-            found = database.execute_sql(query, [*values, *pair, doomed.product, *pair, *pair]).fetchall()
-    return (found[0][0], found[0][1:]) if found else (0, doomed.before or START)
+            return database.execute_sql(query, [*values, *pair, product, *pair, *pair]).fetchall()
 
 
 def _erase_rows(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
@@ -139,15 +174,20 @@ def _erase_rows(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:
     found = database.execute_sql(query, values).fetchall()
     if not found:
         return 0, doomed.before or START
-    chosen, value = database.keyed([key for _, key in found])
+    return _delete(doomed.customer, doomed.product, [key for _, key in found], pace), found[-1]
+
+
+def _delete(customer: str | None, product: str | None, keys: Sequence[int], pace: Pace) -> int:
+    """Erase events of a customer's product by their ids, and return how many there were."""
+    chosen, value = database.keyed(keys)
     with database.atomic(), pace.step():
-        count_slices.subtract(doomed.customer, doomed.product, chosen, value)
+        count_slices.subtract(customer, product, chosen, value)
         max_id = database.execute_sql(f"SELECT max(id) FROM event WHERE {chosen}", [value]).fetchone()[0]  # noqa: S608
         if max_id is not None:  # otherwise a concurrent call has erased them all
-            trace = (doomed.customer, doomed.product, max_id)
+            trace = (customer, product, max_id)
             database.execute_sql(REMOVE_OUTDATED, trace)
             database.execute_sql(ADD_TRACE, trace)
-        return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount, found[-1]  # noqa: S608
+        return database.execute_sql(f"DELETE FROM event WHERE {chosen}", [value]).rowcount  # noqa: S608
 
 
 def _forget_seen(customer: str, product: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from peewee import fn
 
 from app.store import step_size
 from app.store.database import database
 from app.store.models import IdempotencyKey
+from app.store.queries import execute
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,36 @@ def find(key: str) -> tuple[bytes, bytes] | None:
     """Return the digest and the response stored under a key."""
     row = IdempotencyKey.get_or_none(IdempotencyKey.key == key)
     return (bytes(row.digest), bytes(row.answer)) if row else None
+
+
+def created_between(first: int, last: int, after: tuple[int, str], limit: int) -> list[tuple[int, str, bytes]]:
+    """Return the creation times, keys and responses of the first keys of a period, both ends inclusive.
+
+    The marks of spooled requests (see `spool_records`) have no response, and are left out.
+
+    Args:
+        after: creation time and key of the last one of the previous page.
+    """
+    mark = database.param
+    query = (
+        f"SELECT created_at, key, answer FROM idempotency_key WHERE created_at BETWEEN {mark} AND {mark} "  # noqa: S608
+        f"AND (created_at, key) > ({mark}, {mark}) AND length(answer) > 0 ORDER BY created_at, key LIMIT {limit:d}"
+    )
+    found = database.execute_sql(query, (max(first, after[0]), last, *after)).fetchall()
+    return [(created_at, key, bytes(answer)) for created_at, key, answer in found]
+
+
+def oldest() -> int | None:
+    """Return when the oldest key was created, or None if there is no key."""
+    found: int | None = IdempotencyKey.select(fn.min(IdempotencyKey.created_at)).scalar()
+    return found
+
+
+def replace_answers(replaced: Mapping[str, bytes]) -> None:
+    """Replace the responses under some keys that still exist."""
+    with database.atomic():
+        for key in sorted(replaced):
+            execute(IdempotencyKey.update(answer=replaced[key]).where(IdempotencyKey.key == key))
 
 
 def purge(before: int) -> int:

@@ -58,9 +58,9 @@ def _first_of(query: ModelSelect[RejectedEvent], order: Node, limit: int) -> lis
     return list(RejectedEvent.select().where(RejectedEvent.id.in_(ids)).order_by(order))
 
 
-def of_customer(customer: str, limit: int, *, after: int) -> list[RejectedEvent]:
-    """Return the oldest events of a customer or without an owner, `after` an id for the next page."""
-    query = RejectedEvent.select().where(RejectedEvent.customer.in_([customer, ""]), RejectedEvent.id > after)
+def of_customers(customers: Customers, limit: int, *, after: int) -> list[RejectedEvent]:
+    """Return the oldest events of some customers, `after` an id for the next page. An empty one means without owner."""
+    query = among(RejectedEvent.select(), RejectedEvent.customer, customers).where(RejectedEvent.id > after)
     return list(query.order_by(RejectedEvent.id).limit(limit))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.store import queries, step_size
 from app.store.models import AuditEntry
-from app.store.queries import equal, execute
+from app.store.queries import equal
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Seen:
     customers: Sequence[str] | None
 
 
-def add(**values: object) -> None:
-    """Write an entry. Call it in the transaction of the recorded action, if there is one."""
-    execute(AuditEntry.insert(**values))
+def add(**values: object) -> int:
+    """Write an entry, and return its id. Call it in the transaction of the recorded action, if there is one."""
+    key: int = AuditEntry.insert(**values).execute()
+    return key
 
 
 def newest(limit: int, sought: AuditFilter, seen: Seen, *, before: int | None = None) -> list[AuditEntry]:

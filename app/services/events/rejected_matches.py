@@ -1,0 +1,189 @@
+"""Rejected events and refused requests that contain a value, such as a person's id.
+
+An event may have been rejected because the value is in the wrong place. Therefore it matches if the value is anywhere
+in it, at any depth, except as its customer, product, type, version or time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from typing import Any, NamedTuple
+
+import orjson
+import zstandard
+
+from app.exceptions import BodyMalformed, BodyTooLarge
+from app.schemas import json
+from app.schemas.fields import item_text
+from app.services.events.rejected import codes_of, texts_of
+from app.store.events import rejected as store
+from app.store.events.rejected_filter import ALL
+from app.store.events.filters import NamedItem
+from app.store.models import RejectedEvent, RejectedRequest
+
+AT_ONCE = 500
+NOT_SEARCHED = frozenset({"customer", "product", "type", "version", "timestamp"})
+NOBODYS = ""  # the owner of an event that names no customer, or one that its ingest key may not send
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is sought among rejected events.
+
+    Attributes:
+        value: the value.
+        places: the context items of which one must equal the value. None means anywhere.
+        customers: the customers whose events are sought. None means all, and events without an owner.
+        is_limited: whether the caller may not see events without an owner.
+    """
+
+    value: str
+    places: Sequence[NamedItem] | None
+    customers: Sequence[str] | None
+    is_limited: bool
+
+    @property
+    def owners(self) -> Sequence[str] | None:
+        """Return the owners of rejected events that may match. None means all."""
+        return self.customers if self.customers is None or self.is_limited else (*self.customers, NOBODYS)
+
+
+class Codes(NamedTuple):
+    """Customer and product that an event names; empty if it names none."""
+
+    customer: str
+    product: str
+
+
+@dataclass(frozen=True)
+class RequestMatch:
+    """Refused request that matches.
+
+    Attributes:
+        events: the matching events as JSON and with their codes, by their places. There may be none, if the value is
+            beside the events, or in a field of theirs that Tally ignores.
+        counted: the places of those that are not rejected events of their own. They may have been removed from the
+            request, but are still in its body.
+    """
+
+    request: RejectedRequest
+    events: dict[int, tuple[str, Codes]]
+    counted: set[int]
+
+    def counted_codes(self) -> list[Codes]:
+        """Return the codes of each event that counts, or empty ones if the request alone does."""
+        return [self.events[place][1] for place in self.counted] if self.events else [Codes("", "")]
+
+
+def events(sought: Sought) -> Iterator[tuple[RejectedEvent, Codes]]:
+    """Yield the rejected events that match, oldest first."""
+    last = 0
+    while page := store.of_customers(sought.owners, AT_ONCE, after=last):
+        last = page[-1].id
+        for one in page:
+            if _matches(sought, one.event):
+                codes = _codes(one.event)
+                if sought.customers is None or (one.customer or codes.customer) in sought.customers:
+                    yield one, codes
+
+
+def requests(sought: Sought) -> Iterator[RequestMatch]:
+    """Yield the refused requests that match, newest first.
+
+    A request with events of several customers has no owner, but each of its events has.
+    """
+    wanted = ALL.visible_to(None if sought.customers is None else (*sought.customers, NOBODYS))
+    before = None
+    while page := store.requests(AT_ONCE, before=before, wanted=wanted):
+        before = page[-1].id
+        for listed in page:
+            request = store.request(listed.uuid)
+            if request is not None and (match := _match_request(sought, request)):
+                yield match
+
+
+def _match_request(sought: Sought, request: RejectedRequest) -> RequestMatch | None:
+    body = zstandard.decompress(request.body)
+    if not _may_contain(sought.value, body):
+        return None
+    texts, invalid = texts_of(request)
+    found = {}
+    for place, text in texts.items():
+        is_nobodys = sought.is_limited and place in request.forbidden_places
+        if not is_nobodys and _matches(sought, text):
+            codes = _codes(text)
+            if sought.customers is None or codes.customer in sought.customers:
+                found[place] = (text, codes)
+    if not found and not (sought.customers is None and sought.places is None and _is_beside(sought.value, body, texts)):
+        return None
+    return RequestMatch(request, found, {*found} - (invalid - {*request.excluded_places}))
+
+
+def _may_contain(value: str, body: bytes) -> bool:
+    """Return whether JSON can contain a value: as it is, or with characters that are escaped."""
+    return value.encode() in body or b"\\" in body
+
+
+def _is_beside(value: str, body: bytes, texts: Mapping[int, str]) -> bool:
+    """Return whether the body of a request has a value, but none of its events as Tally reads them."""
+    try:
+        parts = [json.parse(body)]
+    except (BodyMalformed, BodyTooLarge):  # the body has one event per line, or is too long to have been accepted
+        parts = [part for line in body.splitlines() if (part := _parsed(line.decode(errors="replace"))) is not None]
+    return _has_value(parts, value) and not any(_has_value([_parsed(text)], value) for text in texts.values())
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.parse(text.encode())
+    except (BodyMalformed, BodyTooLarge):
+        return None
+
+
+def _codes(text: str) -> Codes:
+    codes = codes_of(text)
+    return Codes(codes["customer"], codes["product"])
+
+
+def _matches(sought: Sought, text: str) -> bool:
+    if not _may_contain(sought.value, text.encode()):
+        return False
+    event = _parsed(text)
+    if event is None:  # an invalid line, or the beginning of a very long event
+        quoted = orjson.dumps(sought.value).decode(), encode_basestring_ascii(sought.value)
+        return sought.places is None and any(form in text for form in quoted)
+    if not isinstance(event, dict):
+        return sought.places is None and _has_value([event], sought.value)
+    if sought.places is not None:
+        return _has_item(sought.places, sought.value, event)
+    return _has_value([part for name, part in event.items() if name not in NOT_SEARCHED], sought.value)
+
+
+def _has_item(places: Sequence[NamedItem], value: str, event: dict[str, Any]) -> bool:
+    context, product = event.get("context"), event.get("product")
+    items = context if isinstance(context, list) else []
+    return any(
+        place.type == event.get("type")
+        and isinstance(product, str)
+        and place.may_be_of(product)
+        and place.place < len(items)
+        and item_text(items[place.place]) == value
+        for place in places
+    )
+
+
+def _has_value(waiting: list[object], value: str) -> bool:
+    """Return whether any of some parsed values is or contains a value. It does not recurse, as they may be deep."""
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if value in part:
+                return True
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+        elif part is not None and item_text(part) == value:
+            return True
+    return False

@@ -1,0 +1,114 @@
+"""Receipt of an erasure of personal data: what was removed where. It does not contain the value itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+EXPLANATION = "SHA-256 of the value in UTF-8. Whoever knows the value can check that this receipt is about it."
+ELSEWHERE = (
+    "Backups of Tally: restoring one brings the events back. Erase again afterwards.",
+    "Files that were downloaded, and objects in buckets of reports.",
+    "Copies of programs that read events by the API.",
+    "Spools of other hosts: erase again once each of them has delivered its events.",
+    "Pages of the database's files that are free but not yet overwritten, and its write-ahead log.",
+)
+
+DAMAGED = "The damaged file {name} of this host's spool, which may have events of anyone."
+
+
+@dataclass
+class Removed:
+    """Numbers of what one customer's product had: events, rejected events, other events in refused requests."""
+
+    events: int = 0
+    rejected: int = 0
+    refused: int = 0
+
+
+Pair = tuple[str, str]  # customer and product; empty if a rejected event does not name them
+
+
+class Tally(defaultdict[Pair, Removed]):
+    """Numbers by customer and product."""
+
+    def __init__(self) -> None:
+        super().__init__(Removed)
+
+    def total(self) -> Removed:
+        """Return the sum."""
+        rows = self.values()
+        return Removed(*(sum(getattr(row, name) for row in rows) for name in ("events", "rejected", "refused")))
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return the numbers as JSON, ordered by customer and product."""
+        return [
+            {"customer": customer, "product": product} | asdict(self[customer, product])
+            for customer, product in sorted(self)
+        ]
+
+
+@dataclass
+class ReportFiles:
+    """Reports with some of the events, by what happened to their files.
+
+    Attributes:
+        deleted: the file was deleted.
+        restarted: the report was being written, and begins again without the events.
+        cancelled: it was being written, and could not begin again.
+        kept: the file stays, because deleting was not requested.
+        in_buckets: the file is in a bucket, where Tally deletes nothing.
+    """
+
+    deleted: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    in_buckets: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Receipt:
+    """Receipt; see `as_json`. It is complete once `ended_at` is set."""
+
+    value: str
+    item: str | None
+    customers: Sequence[str] | None
+    requested_by: str
+    began_at: int
+    spooled: int = 0
+    removed: Tally = field(default_factory=Tally)
+    stored_answers: int = 0
+    reports: ReportFiles = field(default_factory=ReportFiles)
+    damaged_spools: list[str] = field(default_factory=list)
+    ended_at: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the receipt as a document."""
+        return {
+            "value_sha256": digest(self.value),
+            "value_sha256_is": EXPLANATION,
+            "context_item": self.item,
+            "customers": None if self.customers is None else list(self.customers),
+            "requested_by": self.requested_by,
+            "began_at": _iso(self.began_at),
+            "ended_at": _iso(self.ended_at),
+            "removed": asdict(self.removed.total())
+            | {"stored_answers": self.stored_answers, "delivered_from_spool": self.spooled},
+            "by_customer_and_product": self.removed.rows(),
+            "reports": asdict(self.reports),
+            "not_reached": [*ELSEWHERE, *(DAMAGED.format(name=name) for name in self.damaged_spools)],
+        }
+
+
+def digest(value: str) -> str:
+    """Return what stands for the value in the receipt and the audit log."""
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,8 +19,8 @@ from app.schemas import json
 from app.schemas.fields import item_text
 from app.services.events.rejected import codes_of, texts_of
 from app.store.events import rejected as store
-from app.store.events.rejected_filter import ALL
 from app.store.events.filters import NamedItem
+from app.store.events.rejected_filter import ALL
 from app.store.models import RejectedEvent, RejectedRequest
 
 AT_ONCE = 500

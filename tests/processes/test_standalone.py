@@ -17,14 +17,14 @@ import redis as redis_py
 
 from tests.support.client import event
 from tests.support.pace import slack
-from tests.support.running import ROOT, free_port, wait_until
+from tests.support.running import PYTHONPATH, free_port, wait_until
 
 TALLY = [sys.executable, "-c", "from app.cli.main import main; main()"]
 SECRET = "a secret for the tests"
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    given = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder / "var")}
+    given = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": PYTHONPATH, "DATA_DIR": str(folder / "var")}
     return given | settings
 
 

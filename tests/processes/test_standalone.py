@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -17,9 +16,8 @@ import redis as redis_py
 
 from tests.support.client import event
 from tests.support.pace import slack
-from tests.support.running import PYTHONPATH, free_port, wait_until
+from tests.support.running import PYTHONPATH, TALLY, free_port, wait_until
 
-TALLY = [sys.executable, "-c", "from app.cli.main import main; main()"]
 SECRET = "a secret for the tests"
 
 

@@ -38,7 +38,7 @@ help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/run ## Install what is missing, and run everything in the foreground; Ctrl-C stops it
-	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/python -m flask --app wsgi serve
+	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/tally serve
 
 # The first worker that crashes ends the run, because xdist waits forever for the tests of one that replaces it.
 # The tests, which pytest rewrites, are kept compiled for the next run, even if Python is set to keep nothing.

@@ -299,7 +299,10 @@ class PageOpener:
         complaints: console messages, and parts of pages that were not answered with success.
         requests: every requested address.
         strays: requested addresses of other hosts.
+        script: JavaScript that each page runs before its own.
     """
+
+    script = ""
 
     def __init__(self, browser: Browser, sessions: dict[tuple[str, str], dict]) -> None:
         self._browser = browser
@@ -317,6 +320,8 @@ class PageOpener:
         )
         self._contexts.append(context)
         context.set_default_timeout(60_000)
+        if self.script:
+            context.add_init_script(self.script)
         if hurried:
             context.add_init_script(HURRY)
         page = context.new_page()

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections.abc import Sequence
 
-from axe_playwright_python.base import AXE_SCRIPT
 from flask import Flask
 from playwright.sync_api import Page
 from werkzeug.exceptions import HTTPException
@@ -94,7 +93,7 @@ class PageChecker:
         self.seen: set[str] = set()
 
     def field_errors(self, page: Page, name: str) -> list[str]:
-        """Return the errors of a page, which stays as it was."""
+        """Return the errors of a page that has axe's script; it stays as it was."""
         self._note(page)
         looks, widths = self._turn()
         page.emulate_media(reduced_motion="reduce")  # or axe would see a colour in transition to the other theme's

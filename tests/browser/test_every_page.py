@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 from pyotp import TOTP
 
@@ -40,6 +41,7 @@ class PageTour:
     ) -> None:
         self.service, self.opener = service, opener
         self.webhook_receiver, self.mail_receiver = webhook_receiver, mail_receiver
+        opener.script = AXE_SCRIPT  # to send it to each page once more would take as long as half a check
         self.page = opener.open(service)
         self.mark = uuid.uuid4().hex
         self._begin()

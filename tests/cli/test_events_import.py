@@ -24,7 +24,7 @@ from app.store.database import database, release
 from app.store.events import imports, rejected
 from app.store.events.writer import GroupCommitWriter
 from tests.support.client import FIRST, event
-from tests.support.running import ROOT
+from tests.support.running import PYTHONPATH
 
 HALF = b'{"customer": "BARCHART", "produ'
 MARK = b"\xef\xbb\xbf"  # UTF-8 byte order mark, which some editors write
@@ -444,7 +444,7 @@ def environment(settings) -> dict[str, str]:
     """Return the environment of a process that uses the same database."""
     return {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": PYTHONPATH,
         "DATA_DIR": str(settings.data_dir),
         "DATABASE_URL": settings.database_url,
         "SECRET_KEY": settings.secret_key,

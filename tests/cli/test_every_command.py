@@ -15,8 +15,8 @@ from app import create_app
 from app.cli import COMMANDS
 from app.config import Settings
 from app.store import database as store
+from tests.support.running import PYTHONPATH
 
-ROOT = Path(__file__).parents[2]
 WITHOUT_JSON = {"serve", "scheduler"}  # these run until they are stopped
 
 
@@ -148,7 +148,7 @@ def test_a_command_closes_its_connection(succeeds):
 
 
 def test_the_commands_work_in_real_processes(tmp_path):
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATA_DIR": str(tmp_path)}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": PYTHONPATH, "DATA_DIR": str(tmp_path)}
 
     def run(*args: str, **kwargs: object) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *args]

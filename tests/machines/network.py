@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.running import ROOT
+from tests.support.running import PYTHONPATH
 
 TALLY = "from app.cli.main import main; main()"
 
@@ -35,7 +35,7 @@ class Machine:
         Args:
             before: Python code that is executed before the command.
         """
-        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT), "HOST": self.address}
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": PYTHONPATH, "HOST": self.address}
         own |= settings | {"DATA_DIR": str(self.folder / "var")}
         command = self._inside([sys.executable, "-c", f"{before}\n{TALLY}", program])
         with (self.folder / program).open("a") as said:

@@ -22,7 +22,7 @@ def serve() -> Iterator[Callable[..., Running]]:
     """Return a function that starts the service in a folder, with further settings."""
     started = []
 
-    def start(folder: Path, **settings: str) -> Running:
+    def start(folder: Path, **settings: object) -> Running:
         started.append(Running(folder, **settings))
         return started[-1]
 

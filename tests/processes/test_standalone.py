@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -17,14 +16,13 @@ import redis as redis_py
 
 from tests.support.client import event
 from tests.support.pace import slack
-from tests.support.running import ROOT, free_port, wait_until
+from tests.support.running import PYTHONPATH, TALLY, free_port, wait_until
 
-TALLY = [sys.executable, "-c", "from app.cli.main import main; main()"]
 SECRET = "a secret for the tests"
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    given = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder / "var")}
+    given = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": PYTHONPATH, "DATA_DIR": str(folder / "var")}
     return given | settings
 
 

@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc"),
 ]
+FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")  # `tally` refuses folders with modules of ours
 PROGRAMS = ("valkey", "web", "worker-1", "scheduler")
 PASSWORD = re.compile(r"user: +admin\n +password: (\S+)")
 BACK_SECONDS = 20  # 3 are guaranteed, and about 0.7 measured; the rest is for a busy machine
@@ -42,7 +43,7 @@ def service_without_worker(short_folder: Path) -> Iterator[Running]:
     """A service whose worker cannot start while a certain file exists; the last test that uses it ends it."""
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
-    yield from starting(folder)
+    yield from starting(folder, command=FLASK)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, fol
         "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"
         "from app import create_app\napp = create_app()\n"
     )
-    service = serve(folder)
+    service = serve(folder, command=FLASK)
     assert service.process.wait(120) != 0
     assert service.left() == {}
     assert "these are my last words" in service.said()

@@ -23,14 +23,13 @@ from app.store.models import Report, ReportPart
 from app.store.reports import reports as store
 from app.support.clock import now
 from tests.support.client import FIRST, event
-from tests.support.running import wait_until
+from tests.support.running import PYTHONPATH, wait_until
 from worker import ReportWorker
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc"),
 ]
-ROOT = Path(__file__).parents[2]
 ROWS = 1_000
 STOP_SECONDS = 6  # the supervisor kills slower workers; a plan takes five times as long
 
@@ -61,7 +60,7 @@ def start(settings, tmp_path) -> Iterator[Callable[[str], subprocess.Popen]]:
     """Return a function that starts a worker from the text of a program."""
     started = []
     variables = {"DATA_DIR": str(settings.data_dir), "DATABASE_URL": settings.database_url}
-    variables |= {"REDIS_URL": settings.redis_url, "SECRET_KEY": settings.secret_key, "PYTHONPATH": str(ROOT)}
+    variables |= {"REDIS_URL": settings.redis_url, "SECRET_KEY": settings.secret_key, "PYTHONPATH": PYTHONPATH}
 
     def run(program: str) -> subprocess.Popen:
         started.append(subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | variables))

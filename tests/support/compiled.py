@@ -35,22 +35,41 @@ class Templates(BytecodeCache):
 def keep(patch: pytest.MonkeyPatch) -> None:
     """Compile each template and each route once in this process."""
     patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
-    patch.setattr(Rule, "compile", _kept(Rule.compile))
+    patch.setattr(Rule, "compile", _kept_parts(Rule.compile))
+    patch.setattr(Rule, "_compile_builder", _kept_builders(Rule._compile_builder))
     patch.setattr(redis.utils, "get_lib_version", functools.cache(redis.utils.get_lib_version))  # read for each client
 
 
-def _kept(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
-    """Cache Werkzeug's function that compiles a rule, which depends only on the rule's text and a few options."""
-    compiled: dict[tuple, dict[str, object]] = {}
+def _kept_parts(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
+    """Cache what Werkzeug finds in a rule, which depends only on the rule's text and a few options."""
+    kept: dict[tuple, dict[str, object]] = {}
 
-    def compile_cached(rule: Rule) -> None:
-        options = (rule.host, rule.subdomain, rule.merge_slashes, rule.map.host_matching, repr(rule.defaults))
-        key = (rule.rule, *options, frozenset(rule.map.converters.items()))
-        if key not in compiled:
+    def compile_kept(rule: Rule) -> None:
+        found = kept.get(key := _key(rule))
+        if found is None:
             compile_rule(rule)
-            compiled[key] = {name: getattr(rule, name) for name in ("_parts", "_trace", "_converters", "arguments")}
-            compiled[key] |= {name: getattr(rule, name).__func__ for name in ("_build", "_build_unknown")}
-        for name, value in compiled[key].items():
-            setattr(rule, name, value.__get__(rule) if name.startswith("_build") else value)
+            kept[key] = {name: getattr(rule, name) for name in ("_parts", "_trace", "_converters", "arguments")}
+            return
+        rule.__dict__.update(found)
+        rule._build = rule._compile_builder(False).__get__(rule)
+        rule._build_unknown = rule._compile_builder(True).__get__(rule)
 
-    return compile_cached
+    return compile_kept
+
+
+def _kept_builders(compile_builder: Callable) -> Callable:
+    """Cache Werkzeug's functions that build the URLs of a rule."""
+    kept: dict[tuple, Callable] = {}
+
+    def compile_kept(rule: Rule, append_unknown: bool = True) -> Callable:
+        key = (append_unknown, *_key(rule))
+        if key not in kept:
+            kept[key] = compile_builder(rule, append_unknown)
+        return kept[key]
+
+    return compile_kept
+
+
+def _key(rule: Rule) -> tuple:
+    options = (rule.host, rule.subdomain, rule.merge_slashes, rule.map.host_matching)
+    return (rule.rule, *options, repr(rule.defaults), *rule.map.converters.values())

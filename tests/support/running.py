@@ -1,4 +1,4 @@
-"""The real service: `flask --app wsgi serve` with all its processes, and a folder and port of its own."""
+"""The real service: `tally serve` with all its processes, and a folder and port of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pathlib import Path
 from tests.support.pace import slack
 
 ROOT = Path(__file__).parents[2]
+PYTHONPATH = f"{ROOT}:{ROOT / 'tests' / 'support' / 'as_installed'}"
+TALLY = (sys.executable, "-c", "from app.cli.main import main; main()")
 START_SECONDS = 60  # on a busy machine with cold caches
 
 
@@ -26,7 +28,7 @@ class Running:
 
     Args:
         terminal: the descriptor of a terminal for the launcher.
-        command: the command that starts it; None means `flask --app wsgi serve` with the checkout's code.
+        command: the command that starts it; None means `tally serve` with the checkout's code.
     """
 
     def __init__(
@@ -39,13 +41,13 @@ class Running:
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
-            "PYTHONPATH": str(ROOT),  # from a folder of its own, so that no .env of the checkout is read
+            "PYTHONPATH": PYTHONPATH,  # from a folder of its own, so that no .env of the checkout is read
             "DATA_DIR": str(self.data),
             "PORT": str(self.port),
         } | settings
         with self._said.open("w") as said:
             self.process = subprocess.Popen(
-                command or [sys.executable, "-m", "flask", "--app", "wsgi", "serve"],
+                command or [*TALLY, "serve"],
                 cwd=folder,
                 start_new_session=terminal is not None,
                 preexec_fn=None if terminal is None else lambda: _take_terminal(terminal),

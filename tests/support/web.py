@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.running import PYTHONPATH
+
 HOST = "127.0.0.1"
 SECONDS = 60  # to start, and for each response
 
@@ -118,7 +119,11 @@ def serve(folder: Path, template: Path, **settings: object) -> Iterator[Web]:
         + ["--host", HOST, "--port", str(port), "--blocking-threads", "32"]
         + ["--workers-kill-timeout", "2", "--log-level", "error", "wsgi:app"],
         cwd=folder,  # not the checkout, whose .env is the developer's
-        env={**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in (given | settings).items()}},
+        env={
+            **os.environ,
+            "PYTHONPATH": PYTHONPATH,
+            **{name: str(value) for name, value in (given | settings).items()},
+        },
     )
     try:
         _await_port(process, port)

@@ -53,7 +53,7 @@ def _add_routes(app: Flask, settings: Settings) -> None:
     from app import admin, api, auth, cli
     from app.hot_path import HotPath
     from app.ops import access_log, hosts, proxies, requests
-    from app.support.lazy_rule import LazyRule
+    from app.ops.lazy_rule import LazyRule
 
     app.url_rule_class = LazyRule
     app.json = DefaultJSONProvider(app)

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Sequence
 
+from axe_playwright_python.base import AXE_SCRIPT
 from flask import Flask
 from playwright.sync_api import Page
 from werkzeug.exceptions import HTTPException
@@ -56,7 +57,7 @@ LAYOUT = """() => {
 
 
 def axe_errors(page: Page) -> list[str]:
-    """Return what axe finds on a page."""
+    """Return what axe finds on a page, whose context may have its script."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     errors: list[str] = page.evaluate(AXE)

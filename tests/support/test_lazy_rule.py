@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.routing import BuildError, Map, MapAdapter, Rule
 
-from app.support.lazy_rule import LazyRule
+from app.ops.lazy_rule import LazyRule
 
 RULES = [("/", "root", {}), ("/a/<int:key>/<self>", "thing", {}), ("/b/<word>", "first", {"word": "one"})]
 ASKED = [

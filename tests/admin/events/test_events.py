@@ -373,10 +373,10 @@ class TestEventPage:
         page = read_event(boss, "PORTFOLIO-VIEW-CHANGED")
         named = list(zip(page.all("dt"), page.all("dd"), strict=True))
         assert [(name.text, item.text) for name, item in named if item["class"] == "item"] == [
-            ("userId", "user-7"),
+            ("userId", "user-7 All data"),
             ("viewName", "null"),
             ("previousViewName", "empty"),
-            ("item 4", "extra"),
+            ("item 4", "extra All data"),
         ]
         assert "The user went from one view to another" in page
         assert "5.2.0" in page

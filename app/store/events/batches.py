@@ -19,7 +19,7 @@ from app.store.queries import execute, fetch, fetch_int
 
 SPAN = 10_000  # ids; migration 0012 begins the table with the same number
 SPANS_AT_ONCE = 20
-LATEST = 200_000  # ids that are read without a record of their times
+LATEST = 200_000  # ids among which a batch of version 1.0 is found
 
 
 def time_of(batch: str) -> int | None:
@@ -37,7 +37,8 @@ def record_ranges() -> None:
         query = Event.select(span, fn.min(Event.received), fn.max(Event.received))
         query = query.where(Event.id > begin * SPAN, Event.id <= until * SPAN).group_by(SQL("1"))
         rows = [dict(zip(("span", "first_at", "last_at"), row, strict=True)) for row in fetch(query)]
-        execute(ReceivedRange.insert_many(rows).on_conflict_ignore())
+        if rows:  # otherwise they have been erased meanwhile
+            execute(ReceivedRange.insert_many(rows).on_conflict_ignore())
 
 
 def _first_unrecorded() -> int | None:
@@ -54,7 +55,7 @@ def positions(wanted: EventFilter, limit: int) -> list[Position]:
     A batch with an id of an earlier version is found only if it is among the latest events.
     """
     condition, values = wanted.where()
-    found: list[Position] = []
+    found: set[Position] = set()  # because a span that is recorded meanwhile is read twice
     for after, until in _spans(str(wanted.batch)):
         # Selected by id and batch alone, so that the planner does not scan the other index.
         part, more = EventFilter(batch=wanted.batch, snapshot_min_id=after, snapshot_max_id=until).where()
@@ -62,18 +63,20 @@ def positions(wanted: EventFilter, limit: int) -> list[Position]:
             f"WITH batch_events AS MATERIALIZED (SELECT * FROM event WHERE {part}) "  # noqa: S608
             f"SELECT timestamp, id FROM batch_events WHERE {condition} ORDER BY {wanted.order} LIMIT {limit:d}"
         )
-        found += database.execute_sql(query, [*more, *values]).fetchall()
+        found.update(database.execute_sql(query, [*more, *values]).fetchall())
     return sorted(found, reverse=not wanted.forward)[:limit]
 
 
 def _spans(batch: str) -> list[tuple[int, int | None]]:
-    """Return the ids among which a batch's events can be: (after, until)."""
-    newest = fetch_int(Event.select(fn.max(Event.id)))
+    """Return the ids among which a batch's events can be: (after, until).
+
+    All ids without a record are among them, of which there are millions while many events arrive.
+    """
     at = time_of(batch)
     if at is None:
-        return [(newest - LATEST, None)]
+        return [(fetch_int(Event.select(fn.max(Event.id))) - LATEST, None)]
     recorded = fetch_int(ReceivedRange.select(fn.coalesce(fn.max(ReceivedRange.span), -1))) + 1
     query = ReceivedRange.select(ReceivedRange.span).where(ReceivedRange.first_at <= at, ReceivedRange.last_at >= at)
     spans = [number for (number,) in fetch(query.order_by(ReceivedRange.span))]
     joined: list[tuple[int, int | None]] = [(number * SPAN, (number + 1) * SPAN) for number in spans]
-    return [*joined, (max(recorded * SPAN, newest - LATEST), None)]
+    return [*joined, (recorded * SPAN, None)]

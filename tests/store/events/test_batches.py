@@ -107,6 +107,21 @@ def test_events_that_waited_on_local_disk_are_found_among_later_ones(services, a
     assert find(services, name) == ["late"]
 
 
+def test_any_number_of_events_without_a_record_hides_no_batch(services, accept, monkeypatch):
+    """Millions arrive between two counts, or while no scheduler runs."""
+    batch = accept(event(context=["sought"]))
+    accept(*(event() for _ in range(6)))
+    monkeypatch.setattr(batches, "LATEST", 3)
+    assert find(services, batch) == ["sought"]
+
+
+def test_a_span_that_is_recorded_during_a_search_is_found_once(services, accept, monkeypatch):
+    monkeypatch.setattr(batches, "SPAN", 4)
+    batch = accept(*(event(context=[str(number)]) for number in range(8)))
+    monkeypatch.setattr(batches, "_spans", lambda batch: [(0, 4), (0, None)])
+    assert sorted(find(services, batch)) == list("01234567")
+
+
 def test_a_batch_of_version_1_0_is_found_among_the_latest_events(services, accept, monkeypatch):
     accept(*(event(context=[str(number)]) for number in range(6)))
     old, recent = str(uuid.uuid4()), str(uuid.uuid4())

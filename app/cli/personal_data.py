@@ -57,9 +57,10 @@ def erase_person(wanted: Mapping[str, Any], *, delete_files: bool, yes: bool, as
     found = None if yes else services().personal_data.find(SYSTEM, wanted)
     if found is not None:
         lines = list(_describe(found, delete_files=delete_files))
-        if not found.numbers or not can_ask():
+        if found.is_empty or not can_ask():
             numbers = {"found": vars(found.total), "by_customer_and_product": found.numbers.rows()}
-            say(numbers | {"reports": [*map(source, found.reports)]}, "\n".join(lines), json=as_json)
+            lists = {"reports": [*map(source, found.reports)], "saved_views": [view.id for view in found.views]}
+            say(numbers | lists, "\n".join(lines), json=as_json)
             return
         click.echo("\n".join(lines), err=True)
         confirm("Erase all of it now?", yes=False)
@@ -113,7 +114,7 @@ def describe_reports(reports: Sequence[Report], verb: str) -> list[str]:
 
 
 def _describe(found: Found, *, delete_files: bool) -> Iterator[str]:
-    if not found.numbers:
+    if found.is_empty:
         yield "Nothing has this value."
         return
     yield f"{_numbers(vars(found.total))} would be erased:"
@@ -123,6 +124,8 @@ def _describe(found: Found, *, delete_files: bool) -> Iterator[str]:
         yield (
             "Their files are deleted." if delete_files else "Their files stay. To delete them too, add --delete-files."
         )
+    if found.views:
+        yield f"{counted(len(found.views), 'saved view')} with the value would be removed."
     yield "Nothing is erased yet. To erase, run this again with --yes."
 
 
@@ -131,6 +134,8 @@ def _describe_receipt(receipt: Mapping[str, Any], key: int) -> Iterator[str]:
     yield f"{_numbers(receipt['removed'])} erased, and the contexts in {answers}."
     yield from _describe_rows(receipt["by_customer_and_product"])
     yield from (f"{FILES[name]}: {', '.join(names)}" for name, names in receipt["reports"].items() if names)
+    if views := receipt["saved_views"]:
+        yield f"Saved views removed: {', '.join(views)}"
     yield "What Tally cannot reach:"
     yield from (f"  {one}" for one in receipt["not_reached"])
     yield f"The receipt is entry {key} of the audit log."

@@ -1,6 +1,7 @@
 """Pages of a person's data: find it by a value, download it, erase it, and the receipt of an erasure.
 
-The value is sent by POST only, because URLs are logged, saved and shared.
+The value is sent by POST only, because URLs are logged, saved and shared. A form that is sent too late is not kept,
+because an erasure would not find the value there.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def personal_data() -> ResponseReturnValue:
     return _render(PersonalDataForm())
 
 
-@action("/events/personal-data", "events")
+@action("/events/personal-data", "events", has_secrets=True)
 def find_personal_data() -> ResponseReturnValue:
     """Show the numbers of what has the value."""
     form = PersonalDataForm()
@@ -47,7 +48,7 @@ def find_personal_data() -> ResponseReturnValue:
         return _render_error(form, error)
 
 
-@action("/events/personal-data/download", "events")
+@action("/events/personal-data/download", "events", has_secrets=True)
 def download_personal_data() -> ResponseReturnValue:
     """Return the data as JSON Lines."""
     form = PersonalDataForm()
@@ -59,20 +60,20 @@ def download_personal_data() -> ResponseReturnValue:
     return Response(lines, mimetype="application/x-ndjson", headers=headers)
 
 
-@action("/events/personal-data/confirm", "users")
+@action("/events/personal-data/confirm", "users", has_secrets=True)
 def confirm_erase_personal_data() -> ResponseReturnValue:
     form = PersonalDataForm()
     try:
         found = _find(form)
     except FORM_ERRORS as error:
         return _render_error(form, error)
-    if not found.numbers or found.total.events > MAX_ERASED:
+    if found.is_empty or found.total.events > MAX_ERASED:
         return _render(form, found)
     back = link_to("personal_data")
     return confirm("admin/events/confirm_erase_personal_data.html", back, form=form, found=found)
 
 
-@action("/events/personal-data/erase", "users")
+@action("/events/personal-data/erase", "users", has_secrets=True)
 def erase_personal_data() -> ResponseReturnValue:
     """Erase the data, and lead to the receipt."""
     form = PersonalDataForm()

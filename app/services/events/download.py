@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -28,7 +27,6 @@ from app.store.database import read, release
 from app.store.events import pages, search
 from app.store.events.filters import EventFilter
 
-SOUGHT = frozenset({"value", "text"})
 MAX_ROWS = 100_000
 MAX_SEARCHED = 1_000_000  # events in which a text is searched
 INDEX_ROUNDS = 5  # of at most two seconds, if an index finds the events
@@ -108,12 +106,7 @@ class EventDownloads:
         visible = replace(wanted, customers=who.customers)
         layout = Layout(POSITIONAL) if wanted.product is None else self._catalog.layout(wanted.product, None)
         file = EventFile(who, lambda: read(lambda: _find(visible, text)), layout)
-        # What is sought in contexts may be a person's id, which an erasure cannot remove from the audit log.
-        sought = {
-            f"{name} SHA-256": sha256(str(described[name]).encode()).hexdigest() for name in SOUGHT & {*described}
-        }
-        details = {name: value for name, value in described.items() if name not in SOUGHT} | sought
-        details |= {"rows": file.rows, "cut": file.is_cut}
+        details = audit.without_sought(described) | {"rows": file.rows, "cut": file.is_cut}
         audit.note(who, "events downloaded", "events", details, customer=wanted.customer or "")
         return file
 

@@ -14,6 +14,7 @@ ELSEWHERE = (
     "Backups of Tally: restoring one brings the events back. Erase again afterwards.",
     "Files that were downloaded, and objects in buckets of reports.",
     "Copies of programs that read events by the API.",
+    "What people typed: names of reports, views and users, and descriptions of the catalog.",
     "Spools of other hosts: erase again once each of them has delivered its events.",
     "Pages of the database's files that are free but not yet overwritten, and its write-ahead log.",
 )
@@ -73,7 +74,11 @@ class ReportFiles:
 
 @dataclass
 class Receipt:
-    """Receipt; see `as_json`. It is complete once `ended_at` is set."""
+    """Receipt; see `as_json`. It is complete once `ended_at` is set.
+
+    Attributes:
+        saved_views: views that sought the value, without their names, which may contain it.
+    """
 
     value: str
     item: str | None
@@ -83,6 +88,7 @@ class Receipt:
     spooled: int = 0
     removed: Tally = field(default_factory=Tally)
     stored_answers: int = 0
+    saved_views: list[str] = field(default_factory=list)
     reports: ReportFiles = field(default_factory=ReportFiles)
     damaged_spools: list[str] = field(default_factory=list)
     ended_at: int = 0
@@ -101,6 +107,7 @@ class Receipt:
             | {"stored_answers": self.stored_answers, "delivered_from_spool": self.spooled},
             "by_customer_and_product": self.removed.rows(),
             "reports": asdict(self.reports),
+            "saved_views": self.saved_views,
             "not_reached": [*ELSEWHERE, *(DAMAGED.format(name=name) for name in self.damaged_spools)],
         }
 

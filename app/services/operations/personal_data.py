@@ -1,7 +1,7 @@
 """A person's data: everything that contains a value, such as a user's id, across customers.
 
 It is found, handed over and erased in the same places: stored events, rejected events, refused requests, stored
-responses to requests, and report files. Events in this machine's spool are delivered first. What is found is complete
+responses to requests, report files, and saved views. Events in this machine's spool are delivered first. What is found is complete
 as of the beginning, or there is an error.
 
 An erasure removes the stored events last, because they lead to everything else. If it is interrupted, the next one
@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from app.exceptions import Forbidden, RateLimited, SearchIncomplete
+from app.exceptions import Forbidden, RateLimited, SearchIncomplete, ViewUnknown
 from app.schemas.reports import source
 from app.services.catalog.lookup import Catalog
 from app.services.events import answers, rejected_matches
@@ -31,9 +31,10 @@ from app.services.events.rejected import RejectedEvents, erase_from
 from app.services.events.rejected_matches import Sought
 from app.services.events.spool import EventSpool
 from app.services.operations.erasure_receipt import Pair, Receipt, Removed, Tally, digest
-from app.services.people import audit
+from app.services.people import audit, saved_views
 from app.services.people.audit import AuditRecord
 from app.services.people.principal import Principal
+from app.services.people.saved_views import View
 from app.services.reports.output import selection
 from app.services.reports.service import Reports
 from app.store.database import release
@@ -87,6 +88,7 @@ class Found:
         received: when those were received that may be in a stored response.
         sequences: the sequence numbers of these by their batch.
         reports: reports with a file that contains some of the events, or that is being written.
+        views: saved views of all users that seek the value, if the caller may remove them.
     """
 
     filter: EventFilter
@@ -98,12 +100,18 @@ class Found:
     sequences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     rejected: list[int] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
     spooled: int = 0
 
     @property
     def value(self) -> str:
         """Return the value that is sought."""
         return self.filter.item or ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing has the value."""
+        return not (self.numbers or self.views)
 
     @property
     def total(self) -> Removed:
@@ -192,6 +200,10 @@ class PersonalData:
         if not delete_files:
             for report in found.reports:
                 (receipt.reports.in_buckets if _bucket(report) else receipt.reports.kept).append(source(report))
+        for view in found.views:
+            with suppress(ViewUnknown):  # its owner has removed it
+                saved_views.remove(who, view)
+        receipt.saved_views = [f"{view.page} {view.id} of {view.owner}" for view in found.views]
         receipt.stored_answers = _clear_answers(found)
         _erase_rejected(found)
         for (customer, product), some in sorted(found.events.items()):
@@ -248,6 +260,8 @@ class PersonalData:
             for pair, some in found.events.items():
                 overlapping = store.reports(some.filter(pair))
                 found.reports += [one for one in overlapping if by_value.has_any(some.keys, selection(one))]
+        if who.may("users"):
+            found.views = saved_views.seeking(who, found.value, found.filter.customers, found.item)
         return found
 
     def _empty_spool(self) -> int:

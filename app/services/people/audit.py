@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from app.exceptions import AuditUnknown
@@ -95,6 +96,7 @@ ACTIONS = {
     "settings changed": "system",
     "backup restored": "system",
 }
+SOUGHT = frozenset({"value", "text"})  # arguments of filters that may be a person's id
 MAX_OBJECT = 300  # characters
 MAX_DETAIL = 1_000  # characters of a value
 MAX_DETAILS = 30
@@ -177,6 +179,15 @@ def one(who: Principal, key: int, action: str) -> AuditRecord:
     if not found or found[0].id != key:
         raise AuditUnknown(f"There is no entry {key} of the audit log about this, or it is not yours.")
     return _record(who, found[0])
+
+
+def without_sought(described: Mapping[str, object]) -> dict[str, object]:
+    """Return the arguments of a filter with SHA-256 in place of what is sought in contexts.
+
+    It may be a person's id, which an erasure cannot remove from the audit log.
+    """
+    sought = {f"{name} SHA-256": sha256(str(described[name]).encode()).hexdigest() for name in SOUGHT & {*described}}
+    return {name: value for name, value in described.items() if name not in SOUGHT} | sought
 
 
 def nobody(address: str) -> Principal:

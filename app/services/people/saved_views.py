@@ -5,6 +5,7 @@ A view is the query of a page's URL and nothing more. Who opens it sees what the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
@@ -83,7 +84,7 @@ def add(who: Principal, page: str, query: str, name: str, *, is_shared: bool = F
             fault = f'name is "{loaded["name"]}", which another of your views of this page has; choose a different one.'
             raise InputInvalid("The name is taken.", [FieldError(fault)])
         if is_shared:
-            audit.note(who, "view shared", f"view {row.name}", {"page": page, "query": query})
+            audit.note(who, "view shared", _in_audit(row.id, row.name, query), _details(page, query))
     return _view(who, row, who.name)
 
 
@@ -100,8 +101,39 @@ def remove(who: Principal, view: View) -> None:
         if not store.remove(view.id):
             raise ViewUnknown("There is no such saved view. It may have been removed.")
         if view.is_shared:
-            details = {"page": view.page, "query": view.query, "owner": view.owner}
-            audit.note(who, "shared view removed", f"view {view.name}", details)
+            details = _details(view.page, view.query) | {"owner": view.owner}
+            audit.note(who, "shared view removed", _in_audit(view.id, view.name, view.query), details)
+
+
+def seeking(who: Principal, value: str, customers: Sequence[str] | None, item: str | None = None) -> list[View]:
+    """Return the views of all users that seek a value, which may be a person's id.
+
+    Args:
+        customers: only views that name some of these customers and no others. None means all views.
+        item: the name of the context item that has the value. None means any.
+    """
+    found = []
+    for row, owner in store.every():
+        query = parse_qs(row.query)
+        named = query.get("customer", ())
+        is_within = customers is None or (named and set(named) <= set(customers))
+        is_sought = any(value in query.get(name, ()) for name in audit.SOUGHT)
+        is_of_item = item is None or query.get("context", [item]) == [item]
+        if is_within and is_sought and is_of_item:
+            found.append(_view(who, row, owner))
+    return found
+
+
+def _in_audit(key: int, name: str, query: str) -> str:
+    """Return what the audit log calls a view. The name of one that seeks a value may contain the value."""
+    return f"view {name}" if audit.SOUGHT.isdisjoint(parse_qs(query)) else f"view {key}"
+
+
+def _details(page: str, query: str) -> dict[str, object]:
+    """Return what the audit log has about a view."""
+    pairs, described = parse_qsl(query), audit.without_sought(dict(parse_qsl(query)))
+    rest = urlencode([(name, value) for name, value in pairs if name in described])
+    return {"page": page, "query": rest} | {name: value for name, value in described.items() if name not in dict(pairs)}
 
 
 def _view(who: Principal, row: SavedView, owner: str) -> View:

@@ -366,7 +366,8 @@ class Reports:
     def _note(self, who: Principal, action: str, report: Report, details: Mapping[str, object] | None = None) -> None:
         details = {"product": report.product} | dict(details or {})
         customer = "" if report.customers else report.customer
-        details |= {"customers": report.customer} if report.customers else {}
+        if report.customers and who.sees(*report.customers):  # an erasure may change a report that one may not see
+            details["customers"] = report.customer
         audit.note(who, action, f"report {source(report)}", details, customer=customer)
 
     def _check_request(self, who: Principal, filter: Mapping[str, Any], output: Mapping[str, Any] | None) -> Layout:

@@ -20,6 +20,11 @@ def of(account: int) -> list[tuple[SavedView, str]]:
     return _with_users(SavedView.account == account)
 
 
+def every() -> list[tuple[SavedView, str]]:
+    """Return the views of all users, with the users' names."""
+    return _with_users(SavedView.id.is_null(False))
+
+
 def by_id(key: int) -> tuple[SavedView, str] | None:
     """Return the view with an id, and the name of its user."""
     return next(iter(_with_users(SavedView.id == key)), None) if key < TOO_LARGE else None

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -16,11 +17,12 @@ import zstandard
 
 from app.exceptions import Forbidden, InputInvalid, SearchIncomplete
 from app.services.operations import personal_data
+from app.services.people import saved_views
 from app.services.people.principal import SYSTEM, Principal
 from app.store.database import database, release
 from app.store.events import by_value, rejected, select
 from app.store.events import erase as erasing
-from app.store.models import AuditEntry, Event, RejectedRequest, Report
+from app.store.models import AuditEntry, Event, RejectedRequest, Report, SavedView
 from tests.services.events.test_spool import Outage
 from tests.store.events.test_hourly_counts import counts, truth
 from tests.support.client import FIRST, event
@@ -144,6 +146,38 @@ def test_no_table_file_or_spool_has_the_value_after_an_erasure(everything, erase
     }
     deleted = {everything[name] for name in ("job", "zipped", "other")}
     assert ({*receipt["reports"]["deleted"]}, receipt["reports"]["restarted"]) == (deleted, [everything["waiting"]])
+
+
+def save_views() -> None:
+    """Save views of two users, most of which seek the value."""
+    boss, anna = Principal(1, "boss", "admin", None, ""), Principal(2, "anna", "analyst", None, "")
+    saved_views.add(boss, "events", urlencode({"value": VALUE}), VALUE, is_shared=True)
+    saved_views.add(anna, "events", urlencode({"customer": "BARCHART", "context": "userId", "value": VALUE}), "2")
+    saved_views.add(anna, "events", urlencode({"customer": "OTHER", "value": VALUE}), "3")
+    saved_views.add(anna, "rejected_list", urlencode({"text": VALUE}), "4")
+    saved_views.add(anna, "events", urlencode({"value": f"{VALUE} and more"}), "5")
+
+
+@pytest.mark.parametrize(
+    ("who", "wanted", "left"),
+    [(SYSTEM, {}, ["5"]), (SYSTEM, {"customer": "OTHER"}, [VALUE, "2", "4", "5"]), (LIMITED, {}, [VALUE, "3", "4", "5"])],
+)
+def test_saved_views_that_seek_the_value_are_removed_and_listed(services, erase, settings, who, wanted, left):
+    for number, name in enumerate(("boss", "anna")):
+        services.accounts.add(name, "admin", None, f"correct horse {number}")
+    save_views()
+    receipt = erase(who=who, **wanted)
+    assert [view.name for view in SavedView.select().order_by(SavedView.id)] == left
+    assert len(receipt["saved_views"]) == 5 - len(left)
+    assert not any(form in orjson.dumps(receipt) for form in FORMS)
+    for row in AuditEntry.select():
+        assert not any(form in f"{row.object} {row.details}".encode() for form in FORMS)
+        assert urlencode({"value": VALUE}) not in str(row.details)
+
+
+def test_a_caller_who_may_not_remove_views_of_others_learns_of_none(services, data):
+    save_views()
+    assert data.find(ANALYST, {"value": VALUE}).views == []
 
 
 def test_the_receipt_says_what_was_removed_where_without_the_value(everything, erase):

@@ -5,6 +5,7 @@ It has no values of query parameters, because these may be personal data or sign
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
 CALLER = "tally.caller"  # environ key of who sent the request, in words, if that is known; also set in `api.events`
-HIDDEN = "tally.hidden"  # environ key of a part of the path that must not be logged
+TOKEN = re.compile(r"(?<=/unsubscribe/).+", re.DOTALL)  # in paths, also in those that no route serves
 MAX_CHARACTERS = 300  # of each value from the client
 
 log = structlog.get_logger(__name__)
@@ -49,14 +50,12 @@ def around(app: WSGIApplication) -> WSGIApplication:
 
 
 def register(app: Flask, describe_caller: Callable[[], str | None]) -> None:
-    """Note who sent a request that Flask serves, and what of its path is secret."""
+    """Note who sent a request that Flask serves."""
 
     @app.after_request
     def note(response: Response) -> Response:
         if name := describe_caller():
             request.environ[CALLER] = name
-        if token := (request.view_args or {}).get("token"):
-            request.environ[HIDDEN] = token
         return response
 
 
@@ -80,9 +79,7 @@ class _Counted:
 
 
 def _log(environ: WSGIEnvironment, status: str, sent: int) -> None:
-    path = _text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
-    if hidden := environ.get(HIDDEN):
-        path = path.replace(hidden, "…")
+    path = TOKEN.sub("…", _text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")))
     parameters = [unquote_plus(one.partition("=")[0]) for one in environ.get("QUERY_STRING", "").split("&") if one]
     log.info(
         "request served",

@@ -16,6 +16,7 @@ from tests.support.client import Client, event
 
 LINE = "request served"
 KEYS = {"method", "path", "parameters", "status", "milliseconds", "bytes", "address", "caller", "agent", "request"}
+UNSUBSCRIBE = "/admin/unsubscribe/signed-token"
 HOSTILE = "curl/8 \x1b[2J\x9b31m é\u202e"  # a header has no line feed
 
 
@@ -80,6 +81,10 @@ def test_tokens_and_failures_are_named_and_no_secret_is(app, services, admin):
     assert (line["status"], line["caller"]) == (401, "")
     (line,) = lines_of(lambda: Client(app, None).get("/admin/unsubscribe/signed-token?a=1&a=2&%FFb=3"))
     assert (line["path"], line["parameters"]) == ("/admin/unsubscribe/…", "a,\ufffdb")
+    for method, path in (("GET", f"{UNSUBSCRIBE}/"), ("PUT", UNSUBSCRIBE)):
+        (line,) = lines_of(lambda method=method, path=path: app.test_client().open(path, method=method))
+        assert line["status"] in (404, 405)
+        assert "signed-token" not in str(line)
     (line,) = lines_of(lambda: Client(app, None).get("/nothing/é"))
     assert (line["path"], line["status"]) == ("/nothing/é", 404)
     assert PASSWORD not in str(line)

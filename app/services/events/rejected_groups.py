@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import RejectedUnknown
@@ -26,6 +26,7 @@ AT_ONCE = 200  # events that are read, sent and removed together
 BUDGET_SECONDS = 10.0  # time limit of a request that resends a group
 PURGED_AT_ONCE = 1_000
 PREVIEWED = 20_000  # events of a group whose timestamps are read before it is sent
+PREVIEWED_BYTES = 50_000_000  # after which no further ones are read
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,24 @@ class RejectedGroups:
         return rejected.newest(limit, before=before, wanted=_within(who, key, wanted))
 
     def preview_timestamps(self, who: Principal, key: Key, wanted: RejectedFilter = ALL) -> TimestampPreview:
-        """Return what reading timestamps in ISO 8601 would change in a group's newest PREVIEWED events."""
-        return timestamps.preview(self.events(who, key, PREVIEWED, wanted=wanted))
+        """Return what reading timestamps in ISO 8601 would change in a group's newest events.
+
+        These are PREVIEWED events, or fewer if they are long.
+        """
+        return timestamps.preview(self._newest(who, key, wanted))
+
+    def _newest(self, who: Principal, key: Key, wanted: RejectedFilter) -> Iterator[RejectedEvent]:
+        """Yield events and hold few at once, because each may have a million characters."""
+        left, left_bytes, before = PREVIEWED, PREVIEWED_BYTES, None
+        wanted = _within(who, key, wanted)
+        while left > 0 and left_bytes > 0:
+            page = rejected.newest(min(AT_ONCE, left), before=before, wanted=wanted)
+            if not page:
+                break
+            yield from page
+            before = page[-1].id
+            left -= len(page)
+            left_bytes -= sum(one.bytes for one in page)
 
     def send(self, who: Principal, key: Key, up_to: int, change: Change, wanted: RejectedFilter = ALL) -> Sent:
         """Resend as many of a group's events as possible within BUDGET_SECONDS, and remove those that are accepted.

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from app.services.events import rejected_groups
 from app.services.events.resend import READ_TIMESTAMPS
 from app.services.people.principal import SYSTEM
 from app.store.events import rejected
@@ -36,6 +37,21 @@ def test_the_preview_shows_times_before_and_after_and_counts_them(olga, refuse):
     ]
     assert "3 can be read (1 without a zone, as UTC), and 3 cannot, which stay as they are." in page
     assert stored() == []
+
+
+def test_the_preview_holds_few_events_at_once(olga, refuse, monkeypatch):
+    """A rejected event may have a million characters."""
+    monkeypatch.setattr(rejected_groups, "AT_ONCE", 2)
+    limits = []
+    newest = rejected.newest
+    monkeypatch.setattr(rejected, "newest", lambda limit, **more: limits.append(limit) or newest(limit, **more))
+    refuse(*[event(timestamp="2026-11-23T10:57:00Z") for _ in range(5)])
+    assert "5 can be read" in olga.see(READ)
+    assert limits[-4:] == [2, 2, 2, 2]
+    monkeypatch.setattr(rejected_groups, "PREVIEWED", 3)
+    assert "Of the latest 3 events, 3 can be read" in olga.see(READ)
+    monkeypatch.setattr(rejected_groups, "PREVIEWED_BYTES", 1)
+    assert "Of the latest 2 events, 2 can be read" in olga.see(READ)
 
 
 def test_the_fix_is_offered_only_where_a_timestamp_can_be_read(olga, refuse):

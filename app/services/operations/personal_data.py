@@ -1,8 +1,8 @@
 """A person's data: everything that contains a value, such as a user's id, across customers.
 
 It is found, handed over and erased in the same places: stored events, rejected events, refused requests, stored
-responses to requests, report files, and saved views. Events in this machine's spool are delivered first. What is found is complete
-as of the beginning, or there is an error.
+responses to requests, report files, and saved views. Events in this machine's spool are delivered first. What is found
+is complete as of the beginning, or there is an error.
 
 An erasure removes the stored events last, because they lead to everything else. If it is interrupted, the next one
 therefore finds what is left.

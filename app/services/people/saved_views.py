@@ -14,6 +14,7 @@ from app.schemas.field_errors import load
 from app.schemas.people import SavedViewSchema
 from app.services.people import audit
 from app.services.people.principal import Principal
+from app.store.catalog.catalog import known_among
 from app.store.database import transaction
 from app.store.models import SavedView
 from app.store.people import saved_views as store
@@ -143,4 +144,8 @@ def _view(who: Principal, row: SavedView, owner: str) -> View:
 
 
 def _is_visible(who: Principal, view: View) -> bool:
-    return all(who.sees(customer) for customer in parse_qs(view.query).get("customer", ()))
+    """Return whether a user may see all customers in a view. A list of reports is also filtered by them as a text."""
+    query = parse_qs(view.query)
+    named, texts = query.get("customer", ()), query.get("text", ())
+    unseen = [text for text in texts if not who.sees(text)]
+    return who.sees(*named) and not (unseen and known_among("customer", unseen))

@@ -7,6 +7,7 @@ import pytest
 from app.services.people import saved_views
 from app.store.models import AuditEntry, SavedView
 from tests.admin.conftest import Visitor, key
+from tests.support.client import event
 from tests.support.page import Element, read
 
 QUERY = "customer=BARCHART&range=24h"
@@ -62,6 +63,17 @@ def test_a_shared_view_does_not_tell_of_customers_that_one_may_not_see(boss, ann
     save(boss, "Theirs", "/admin/events?customer=SECRET", is_shared="y")
     assert "Theirs" not in anna.see("/admin/events")
     assert anna.get(f"/admin/me/views/{SavedView.get().id}/remove").status_code == 404
+
+
+def test_a_text_that_is_the_code_of_a_hidden_customer_tells_nothing_of_it(boss, anna, nobody, services):
+    """Lists of reports link a customer as a text."""
+    nobody.send(event(customer="SECRET"), event(customer="BARCHART"))
+    services.scheduler.run_all()
+    for text in ("SECRET", "BARCHART", "weekly"):
+        save(boss, f"All of {text}", f"/admin/reports?text={text}", is_shared="y")
+    assert menu(anna.read("/admin/reports")) == ["All of BARCHART by admin", "All of weekly by admin"]
+    hidden = SavedView.get(SavedView.name == "All of SECRET")
+    assert anna.get(f"/admin/me/views/{hidden.id}/remove").status_code == 404
 
 
 @pytest.mark.parametrize(("name", "fault"), [(" ", "Name is missing."), ("x" * 129, "1 to 128 characters")])

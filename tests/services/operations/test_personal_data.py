@@ -160,7 +160,11 @@ def save_views() -> None:
 
 @pytest.mark.parametrize(
     ("who", "wanted", "left"),
-    [(SYSTEM, {}, ["5"]), (SYSTEM, {"customer": "OTHER"}, [VALUE, "2", "4", "5"]), (LIMITED, {}, [VALUE, "3", "4", "5"])],
+    [
+        (SYSTEM, {}, ["5"]),
+        (SYSTEM, {"customer": "OTHER"}, [VALUE, "2", "4", "5"]),
+        (LIMITED, {}, [VALUE, "3", "4", "5"]),
+    ],
 )
 def test_saved_views_that_seek_the_value_are_removed_and_listed(services, erase, settings, who, wanted, left):
     for number, name in enumerate(("boss", "anna")):

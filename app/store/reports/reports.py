@@ -19,7 +19,7 @@ from app.store.database import database, server_time
 from app.store.models import Report, ScheduleRecipient
 from app.store.models import ReportAttempt as Attempt
 from app.store.models import ReportPart as Part
-from app.store.queries import AnySelect, equal, execute, fetch, fetch_column, fetch_int
+from app.store.queries import AnySelect, among, equal, execute, fetch, fetch_column, fetch_int
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # The states that people see.
@@ -78,8 +78,8 @@ def by_job(job: str) -> Report | None:
 
 def about(query: AnySelect, customers: Sequence[str] | None) -> AnySelect:
     """Limit a query to reports about these customers only. None means any."""
-    if customers is None:
-        return query
+    if not customers:  # PostgreSQL has no empty list
+        return among(query, Report.customer, customers)
     items, marks = database.json_items(Report.customers), EnclosedNodeList([Value(code) for code in customers])
     others = NodeList((SQL("EXISTS (SELECT 1 FROM"), items, SQL("WHERE value NOT IN"), marks, SQL(")")))
     of_one = Report.customers.is_null() & Report.customer.in_(list(customers))

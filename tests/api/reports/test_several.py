@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.schemas.retention import ErasingSchema
-from app.services.people.principal import SYSTEM
+from app.services.people import audit
+from app.services.people.audit import AuditFilter
+from app.services.people.principal import SYSTEM, Principal
 from app.services.reports import part_writer
 from tests.support.client import FIRST, Client, event, faults
 
@@ -176,3 +178,28 @@ def test_an_erasure_of_one_customer_finds_the_file(admin, services, sent):
     assert list(services.retention.erase(SYSTEM, plan, delete_files=True))
     assert admin.get(f"/reports/{other['source']}/availability").get_json()["status"] == "COMPLETE"
     assert admin.get(f"/reports/{job['source']}", headers={"Accept": "text/csv"}).status_code == 410
+
+
+def test_who_may_see_no_customer_sees_no_report(services, admin, sent):
+    """Single sign-on takes all customers of a user without a role."""
+    admin.start_report(**several())
+    admin.start_report(customer="OTHER")
+    for customers, number in (((), 0), (("OTHER",), 1), (("OTHER", *CUSTOMERS), 2), (None, 2)):
+        who = Principal(0, "x", "operator", customers, "")
+        assert len(services.reports.visible(who, 9)) == services.reports.at_work(who) == number
+
+
+def test_an_erasure_names_no_hidden_customer_in_the_audit_log_of_its_user(admin, services, sent):
+    """It cancels and restarts every report with some of the events."""
+    admin.send(event(customer=CUSTOMERS[0], product=PRODUCTS[0], context=["u-17"]))
+    job = admin.start_report(**several())
+    lea = Principal(services.accounts.named("admin").id, "admin", "admin", (CUSTOMERS[0],), "")
+    receipt, _ = services.personal_data.erase(lea, {"value": "u-17"}, delete_files=True)
+    assert receipt.reports.restarted == [job["source"]]
+    own = [
+        entry
+        for entry in audit.page(lea, AuditFilter(), 99).entries
+        if entry.action in ("report cancelled", "report retried")
+    ]
+    assert len(own) == 2
+    assert not any(CUSTOMERS[1] in str(entry) for entry in own)

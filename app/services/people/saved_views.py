@@ -70,10 +70,14 @@ def add(who: Principal, page: str, query: str, name: str, *, is_shared: bool = F
     """Save a view.
 
     Raises:
-        InputInvalid: the name is invalid or taken, the query is empty or too long, or the user has too many views.
+        InputInvalid: the name is invalid or taken, the query is empty, too long or has NUL, or the user has too many
+            views.
     """
     loaded = load(SavedViewSchema(), {"name": name.strip()}, "The view")
-    query = urlencode(parse_qsl(query))
+    pairs = parse_qsl(query)
+    query = urlencode(pairs)
+    if any("\0" in text for pair in pairs for text in pair):
+        raise InputInvalid("The view has a fault.", [FieldError("The filter has a NUL character; it must have none.")])
     if not 1 <= len(query) <= MAX_QUERY:
         fault = f"The filter has {len(query):,} characters; it must have 1 to {MAX_QUERY:,}."
         raise InputInvalid("The view has a fault.", [FieldError(fault)])

@@ -104,6 +104,11 @@ def test_a_query_that_cannot_be_opened_is_not_saved(boss, query):
     assert (answer.status_code, "it must have 1 to 8,000" in read(answer)) == (400, True)
 
 
+def test_a_query_with_a_character_that_no_database_looks_up_is_not_saved(boss):
+    answer = boss.send("/admin/me/views/new?page=reports&query=text%3D%2500", {"name": "Wrong"})
+    assert (answer.status_code, "The filter has a NUL character" in read(answer)) == (400, True)
+
+
 def test_only_pages_with_a_filter_have_views(boss):
     assert boss.get("/admin/me/views/new?page=system&query=a=b").status_code == 404
 

@@ -56,7 +56,9 @@ def index(as_json: bool) -> None:
     The scheduler creates it by itself, unless there are very many events. It takes about 25 µs per event.
     """
     database.index_items()
-    say({"indexed": True}, "The index exists.", json=as_json)
+    exists = database.has_item_index()
+    words = "The index exists." if exists else "There is no index: SQLite has none, or another process creates it now."
+    say({"indexed": exists}, words, json=as_json)
 
 
 @db.command()

@@ -149,6 +149,10 @@ def shrink_log() -> None:
     database.shrink_log()
 
 
+def has_item_index() -> bool:
+    return database.has_item_index()
+
+
 def index_items(max_bytes: int | None = None) -> bool:
     """Create the index of the events' context items, if it is missing. Nothing waits for it.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from peewee import SQL, Case, EnclosedNodeList, NodeList, Select, Value, fn
+from peewee import SQL, Case, ColumnBase, Expression, NodeList, Select, fn
 
 from app.store import queries
 from app.store.database import database, server_time
@@ -33,6 +33,7 @@ STATES = {
 WAITS = (Report.status == RUNNING) & Report.token.is_null()
 HELD = (Report.status == RUNNING) & Report.token.is_null(False)
 OPEN = ~Part.done & Part.token.is_null()
+CODE = SQL("value")  # of `database.json_items`
 ENDED = Part.job.not_in(Report.select(Report.job).where(Report.status == RUNNING))
 NEWEST = 20  # reports checked per user; a user's reports start in the order of acceptance, except for retries
 
@@ -80,10 +81,14 @@ def about(query: AnySelect, customers: Sequence[str] | None) -> AnySelect:
     """Limit a query to reports about these customers only. None means any."""
     if not customers:  # PostgreSQL has no empty list
         return among(query, Report.customer, customers)
-    items, marks = database.json_items(Report.customers), EnclosedNodeList([Value(code) for code in customers])
-    others = NodeList((SQL("EXISTS (SELECT 1 FROM"), items, SQL("WHERE value NOT IN"), marks, SQL(")")))
+    others = _has_code(Report.customers, CODE.not_in(list(customers)))
     of_one = Report.customers.is_null() & Report.customer.in_(list(customers))
     return query.where(of_one | (Report.customers.is_null(False) & ~others))
+
+
+def _has_code(column: ColumnBase, condition: Expression) -> NodeList:
+    """Return the condition that one of a report's several customers or products, CODE, meets another condition."""
+    return NodeList((SQL("EXISTS (SELECT 1 FROM"), database.json_items(column), SQL("WHERE"), condition, SQL(")")))
 
 
 def newest(
@@ -111,9 +116,14 @@ def newest(
     """
     query = equal(Report.select(), (Report.account, account), (Report.status, status), (Report.schedule, schedule))
     sought = sought or ReportFilter()
-    query = equal(query, (Report.account_name, sought.user), (Report.product, sought.product))
+    query = equal(query, (Report.account_name, sought.user))
+    if product := sought.product:
+        query = query.where((Report.product == product) | _has_code(Report.products, CODE.in_([product])))
     if text := sought.text:  # wildcards are taken literally
-        query = query.where(Report.name.contains(text) | Report.customer.contains(text) | Report.product.contains(text))
+        found = Report.name.contains(text) | Report.customer.contains(text) | Report.product.contains(text)
+        for several in (Report.customers, Report.products):
+            found |= _has_code(several, CODE.contains(text))
+        query = query.where(found)
     query = about(query, customers)
     if state is not None:
         query = query.where(STATES[state])

@@ -225,6 +225,17 @@ def test_the_list_is_filtered_by_text_user_and_product(boss, several_reports, qu
     assert [several_reports[f"JOB-{key}"] for key in page.row_keys("JOB-")] == expected
 
 
+@pytest.mark.both_databases
+def test_a_report_of_many_is_found_by_each_of_its_codes(boss, admin):
+    """Three codes at most are named in the list."""
+    customers, products = [f'C"{number}%' for number in range(5)], ["P1", "P2"]
+    admin.send(*(event(customer=customer, product=product) for customer in customers for product in products))
+    sources = [admin.start_report(customer=None, product=None, customers=customers, products=products)["source"]]
+    sources.append(admin.start_report(customer=customers[0], product="P1")["source"])
+    for query, number in (("text=c%224%25", 1), ("text=C%220%25", 2), ("product=P2", 1), ("product=p2", 0)):
+        assert len(boss.read(f"/admin/reports?{query}").row_keys("JOB-")) == number, query
+
+
 def test_an_analyst_filters_own_reports_only(anna, several_reports):
     page = anna.read("/admin/reports?user=admin")
     assert page.row_keys("JOB-") == []

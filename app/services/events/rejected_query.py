@@ -12,6 +12,7 @@ from app.services.people.principal import Principal
 from app.store.events.rejected_filter import RejectedFilter
 
 MAX_TEXT = 200
+STORED_BITS = {4: 24, 6: 48}  # of addresses, see `shortened`
 FAULTS = {"missing": "is missing", "unknown": "is not known", "wrong": "is wrong"}
 _FAULTS_OF = {
     "customer": ("missing", "unknown", "wrong"),
@@ -51,7 +52,8 @@ def rejected_filter(
         origin: the client's address or network, or the X-Request-ID of the request.
 
     Raises:
-        InputInvalid: the reason does not exist, the text is too long, or the time ends before it starts.
+        InputInvalid: the reason does not exist, the text is too long, the time ends before it starts, or the network is
+            larger than the part of addresses that is stored.
     """
     faults = []
     if reason and reason not in REASONS:
@@ -60,6 +62,13 @@ def rejected_filter(
         faults.append(FieldError(f"text has {len(text):,} characters; it must have at most {MAX_TEXT}.", field="text"))
     if start is not None and end is not None and end < start:
         faults.append(FieldError("end is before start; it must be the same or later.", field="end"))
+    network = _network(origin or "")
+    if network is not None and network.prefixlen < STORED_BITS[network.version]:
+        stored = STORED_BITS[network.version]
+        message = (
+            f"origin is {network}; addresses are stored as networks of /{stored}, so give one of these or smaller."
+        )
+        faults.append(FieldError(message, field="origin"))
     if faults:
         raise to_input_error(faults, "The filter", "nothing was searched")
     field, fault = REASONS[reason] if reason else (None, None)
@@ -73,7 +82,9 @@ def rejected_filter(
         end=end,
         text=text or "",
     )
-    return _with_origin(wanted, origin) if origin else wanted
+    if network is not None:
+        return replace(wanted, address=shortened(str(network.network_address)))
+    return replace(wanted, request_id=origin) if origin else wanted
 
 
 def within_reach(who: Principal, wanted: RejectedFilter, before: int | None) -> RejectedFilter:
@@ -85,10 +96,9 @@ def within_reach(who: Principal, wanted: RejectedFilter, before: int | None) -> 
     return wanted.visible_to(who.customers).within_reach(before)
 
 
-def _with_origin(wanted: RejectedFilter, text: str) -> RejectedFilter:
-    """Return the filter with an address, which are stored shortened, or else a request id."""
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Return an address or a network, or None if the text is none, such as a request id."""
     try:
-        address = str(ipaddress.ip_network(text, strict=False).network_address)
+        return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return replace(wanted, request_id=text)
-    return replace(wanted, address=shortened(address))
+        return None

@@ -122,6 +122,8 @@ def test_requests_are_filtered_by_themselves_and_by_their_events(olga, nobody, s
         ("start=yesterday", "Received from is not a date and time in UTC"),
         ("start=2000&end=1000", "Received to is before"),
         ("reason=colour", 'Reason is "colour"; it must be event, customer-missing'),
+        ("origin=10.0.0.0/8", "addresses are stored as networks of /24, so give one of these or smaller."),
+        ("origin=2001:db8::/32", "addresses are stored as networks of /48"),
         (f"text={'x' * 201}", "Text has 201 characters; it must have at most 200."),
     ],
 )

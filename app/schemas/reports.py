@@ -120,6 +120,11 @@ class ReportFilterSchema(FilterSchema):
         if errors:
             raise ValidationError(errors)
 
+    def handle_error(self, error: ValidationError, data: object, **kwargs: object) -> None:
+        """Put the errors into the order of the fields."""
+        found: dict[str, object] = error.normalized_messages()  # type: ignore[no-untyped-call]
+        error.messages = {name: found[name] for name in (*self.fields, *found) if name in found}
+
     @post_load
     def reduce(self, data: dict[str, Any], **kwargs: object) -> dict[str, Any]:
         """Return a list of one code as that code."""

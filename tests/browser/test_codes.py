@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PageOpener, Service, submit
+from tests.browser.conftest import PageOpener, Service, open_filter, submit
 from tests.support.client import event
 
 pytestmark = pytest.mark.browser
@@ -58,6 +58,7 @@ def test_a_choice_of_very_many_types_is_searched_by_keyboard(service: Service, o
     service.await_counts()
     page = opener.open(service)
     page.goto(f"/admin/explore?customer={CUSTOMER}")
+    open_filter(page)
     field = page.locator("#types")
     expect(field).to_have_attribute("role", "combobox")
     field.press_sequentially("kind-05")

@@ -68,8 +68,8 @@ class PageTour:
     def _add_schedule(self, name: str, **filled: str) -> None:
         page = self.go("reports/recurring/new")
         page.get_by_label("Name", exact=True).fill(name)
-        page.get_by_label("Customer").select_option("BARCHART")
-        page.get_by_label("Product").select_option("PORTFOLIO")
+        page.get_by_label("Customer", exact=True).select_option("BARCHART")
+        page.get_by_label("Product", exact=True).select_option("PORTFOLIO")
         for field, value in filled.items():
             page.locator(f"#{field}").fill(value)
         submit(page, "Add recurring report")
@@ -214,6 +214,7 @@ class PageTour:
         yield "refused requests", page
         page.locator("tbody a").first.click()
         page.wait_for_url("**/rejected/request/*")
+        yield "a refused request", page
         page.get_by_role("link", name="again…").click()
         page.wait_for_url("**/send")
         yield "the question before a request is sent", page
@@ -432,7 +433,7 @@ class PageTour:
         submit(page, "Add rule")
         yield "a new rule with an error", page
         page.get_by_label("Minutes at least").fill("60")
-        page.get_by_label("Product").select_option(LONG)
+        page.get_by_label("Product", exact=True).select_option(LONG)
         submit(page, "Add rule")
         yield "the rules", page
         page.get_by_role("link", name=LONG).click()

@@ -27,7 +27,7 @@ def test_a_question_is_answered_and_its_link_shows_the_same(service: Service, op
     page.get_by_role("link", name="Explore", exact=True).click()
     open_filter(page)
     page.get_by_label("Count by").select_option("Value of userId")
-    page.get_by_label("Customer").select_option(CUSTOMER)
+    page.get_by_label("Customer", exact=True).select_option(CUSTOMER)
     submit(page, "Show")
     page.wait_for_url(re.compile(r"/admin/explore\?by=context(:|%3A)userId&customer=EXPLORED"))
     assert rows(page) == ["anna 2 66.7 %", "ben 1 33.3 %"]

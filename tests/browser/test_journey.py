@@ -44,8 +44,8 @@ def test_from_the_first_event_to_the_file(either_service: Service, opener: PageO
     assert never_reloaded(page)
 
     page.get_by_role("link", name="New report").click()
-    page.get_by_label("Customer").select_option(customer)
-    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Customer", exact=True).select_option(customer)
+    page.get_by_label("Product", exact=True).select_option("PORTFOLIO")
     page.get_by_label("Layout").select_option("positional")
     with service.worker_held():
         submit(page, "Start report")
@@ -76,7 +76,7 @@ def test_everything_works_without_javascript(service: Service, opener: PageOpene
 
     page.get_by_role("link", name="Events", exact=True).click()
     open_filter(page)
-    page.get_by_label("Customer").select_option(customer)
+    page.get_by_label("Customer", exact=True).select_option(customer)
     submit(page, "Show")
     expect(page.locator(".events .type")).to_have_text(["FIRST"])
     page.locator(".events .name a").click()
@@ -84,10 +84,10 @@ def test_everything_works_without_javascript(service: Service, opener: PageOpene
     page.go_back()
 
     page.get_by_role("link", name="Export these").click()
-    expect(page.get_by_label("Customer")).to_have_value(customer)
+    expect(page.get_by_label("Customer", exact=True)).to_have_value(customer)
     submit(page, "Start report")
     expect(page.locator("#product-wrong")).to_contain_text("Product is missing.")
-    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Product", exact=True).select_option("PORTFOLIO")
     submit(page, "Start report")
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{customer} · PORTFOLIO · All time")
     while not page.get_by_text("Complete", exact=True).is_visible():

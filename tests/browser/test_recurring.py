@@ -24,8 +24,8 @@ def add(page: Page, name: str, **filled: str) -> None:
     """Fill in and send the form of a new recurring report."""
     page.goto("/admin/reports/recurring/new")
     page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("Customer").select_option("BARCHART")
-    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Customer", exact=True).select_option("BARCHART")
+    page.get_by_label("Product", exact=True).select_option("PORTFOLIO")
     for label, value in filled.items():
         control = page.locator(f"#{label}")
         control.select_option(value) if label in ("recurrence", "hour") else control.fill(value)
@@ -43,8 +43,8 @@ def test_a_schedule_is_added_run_and_delivered(service: Service, opener: PageOpe
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("How often").select_option("weekly")
     page.get_by_label("At", exact=True).select_option("3")
-    page.get_by_label("Customer").select_option(customer)
-    page.get_by_label("Product").select_option("PORTFOLIO")
+    page.get_by_label("Customer", exact=True).select_option(customer)
+    page.get_by_label("Product", exact=True).select_option("PORTFOLIO")
     page.get_by_label("Everything since the last one").check()
     page.get_by_label("New webhook").fill(f"{webhook_receiver.url}/journey")
     submit(page, "Add recurring report")

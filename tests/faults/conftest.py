@@ -75,12 +75,14 @@ def _is_zombie(pid: int) -> bool:
 class Service:
     """The running service and its store."""
 
-    def __init__(self, folder: Path, postgres: Postgres | None, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, postgres: Postgres | None, command: list[str] | None = None, **settings: str
+    ) -> None:
         self.folder = folder
         self.postgres = postgres
         self._settings = settings | ({"DATABASE_URL": postgres.url} if postgres else {})
         self._known: frozenset[str] = frozenset()
-        self.running = Running(folder, **self._settings).until_ready()
+        self.running = Running(folder, command=command, **self._settings).until_ready()
         self.ledger = Ledger()
 
     @property

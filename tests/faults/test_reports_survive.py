@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -69,7 +70,9 @@ def analyst(request, short_folder):
         if request.param == "postgresql":
             postgres = Postgres(folder / "pg")
             stack.callback(postgres.stop)
-        service = Service(folder, postgres, ADMIN_PASSWORD=ADMIN[1])
+        # `tally` would refuse the folder, which has a module of the name of one of its own.
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "serve"]
+        service = Service(folder, postgres, command, ADMIN_PASSWORD=ADMIN[1])
         stack.callback(lambda: service.running.ended() or service.running.stop())
         fill(service, MANY)
         yield Analyst(service)

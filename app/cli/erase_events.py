@@ -40,9 +40,9 @@ def erase(
 ) -> None:
     """Erase events permanently; without --yes, only count what would be erased, and ask on a terminal (`tally`).
 
-    With --value, erase a person's data: everything of all customers that has the value, also rejected events, refused
-    requests and stored answers. It prints a receipt, which the audit log keeps. `tally events hand-over` copies the
-    data first.
+    With --value, erase a person's data: all that contains the value, across customers, including rejected events,
+    refused requests and stored responses. The receipt is printed and kept in the audit log. `tally events hand-over`
+    copies the data first.
 
     A TIME is a day (2026-11-23: its first moment), ISO 8601 (2026-11-23T10:57, UTC without a zone), milliseconds since
     1970, or an age (7d, 12h).

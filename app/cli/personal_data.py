@@ -127,7 +127,7 @@ def _describe(found: Found, *, delete_files: bool) -> Iterator[str]:
 
 
 def _describe_receipt(receipt: Mapping[str, Any], key: int) -> Iterator[str]:
-    answers = counted(receipt["removed"]["stored_answers"], "stored answer")
+    answers = counted(receipt["removed"]["stored_responses"], "stored response")
     yield f"{_numbers(receipt['removed'])} erased, and the contexts in {answers}."
     yield from _describe_rows(receipt["by_customer_and_product"])
     yield from (f"{FILES[name]}: {', '.join(names)}" for name, names in receipt["reports"].items() if names)

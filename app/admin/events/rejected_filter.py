@@ -64,11 +64,12 @@ class RejectedQuery:
 
     @property
     def words(self) -> list[str]:
-        """Return what a group is limited to, in words."""
-        found = [f"{self.form[name].label.text}: {value}" for name, value in self.beside_group.items() if name in TEXTS]
+        """Return the parts of the filter that limit a group, in words."""
+        given = {name: value for name, value in self.beside_group.items() if name in TEXTS}
+        found = [f"{self.form[name].label.text.lower()} {value}" for name, value in given.items()]
         if self.filter.start is None and self.filter.end is None:
             return found
-        return [*found, f"Received: {period(self.filter.start, self.filter.end)}"]
+        return [*found, f"time of arrival {period(self.filter.start, self.filter.end)}"]
 
     def values(self) -> Values:
         """Return the template values of the form. An invalid filter matches nothing."""

@@ -31,7 +31,7 @@ CHANGES = {
     "type": "Set type",
     "version": "Set version",
     "timestamp": "Set timestamp to time of arrival",
-    "timestamp-iso": "Read timestamps as ISO 8601",
+    "timestamp-iso": "Parse timestamps as ISO 8601",
 }
 WITHOUT_VALUE = ("", "timestamp", "timestamp-iso")
 SHOWN_CUSTOMERS = 10  # customers that are named before a group is sent

@@ -87,7 +87,7 @@ class Change:
         if not self.field:
             return "nothing"
         if self.reads_timestamps:
-            return "timestamp: read as ISO 8601"
+            return "timestamp: parsed as ISO 8601"
         return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
 
     def applied(self, one: RejectedEvent) -> str:

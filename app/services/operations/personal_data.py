@@ -30,7 +30,7 @@ from app.services.events.listing import to_event
 from app.services.events.rejected import RejectedEvents, erase_from
 from app.services.events.rejected_matches import Sought
 from app.services.events.spool import EventSpool
-from app.services.operations.erasure_receipt import Pair, Receipt, Removed, Tally, digest
+from app.services.operations.erasure_receipt import CountsByPair, Pair, Receipt, Removed, digest
 from app.services.people import audit
 from app.services.people.audit import AuditRecord
 from app.services.people.principal import Principal
@@ -92,7 +92,7 @@ class Found:
     filter: EventFilter
     item: str | None
     sought: Sought | None
-    numbers: Tally = field(default_factory=Tally)
+    numbers: CountsByPair = field(default_factory=CountsByPair)
     events: dict[Pair, PairEvents] = field(default_factory=lambda: defaultdict(PairEvents))
     received: set[int] = field(default_factory=set)
     sequences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -192,7 +192,7 @@ class PersonalData:
         if not delete_files:
             for report in found.reports:
                 (receipt.reports.in_buckets if _bucket(report) else receipt.reports.kept).append(source(report))
-        receipt.stored_answers = _clear_answers(found)
+        receipt.stored_responses = _clear_answers(found)
         _erase_rejected(found)
         for (customer, product), some in sorted(found.events.items()):
             for number in store.erase_keys(customer, product, some.keys):

@@ -69,7 +69,7 @@ def test_the_filter_stays_over_pages_tabs_and_groups(olga, refuse, monkeypatch):
     assert {reason: row.split()[-4] for reason, row in groups(page).items()} == {"timestamp is wrong": "5"}
     page = olga.read(page.link("timestamp is wrong"))
     assert "5 events of" in page
-    assert "Only events with Customer: BARCHART, Text: portfolio." in page
+    assert "Only events with customer BARCHART, text portfolio." in page
     assert "6 events of" in olga.read(page.link("Show the whole group"))
 
 

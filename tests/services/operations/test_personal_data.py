@@ -139,7 +139,7 @@ def test_no_table_file_or_spool_has_the_value_after_an_erasure(everything, erase
         "events": 4,
         "rejected": 4,
         "refused": 3,
-        "stored_answers": 2,
+        "stored_responses": 2,
         "delivered_from_spool": 3,
     }
     deleted = {everything[name] for name in ("job", "zipped", "other")}

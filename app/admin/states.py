@@ -25,7 +25,7 @@ class State:
 REPORT = {
     "queued": State("Queued", "hourglass", "quiet", "Waiting for a worker."),
     "running": State("Running", "arrow-repeat", "accent", "A worker is writing the file."),
-    "silent": State("No heartbeat", "question-circle", "warning", "Its worker stopped reporting. Another attempt continues."),
+    "silent": State("No heartbeat", "question-circle", "warning", "Its worker stopped reporting. Another continues."),
     "paused": State("Paused", "pause-circle", "quiet", "Interrupted for a smaller report. It resumes automatically."),
     "COMPLETE": State("Complete", "check-circle", "good", "The file can be downloaded."),
     "TIMEOUT": State("Timed out", "clock-history", "warning", "Took longer than allowed. It can be retried."),

@@ -99,7 +99,7 @@ def _summarize(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bo
     if plan.rejected_number:
         lines.append(f"{counted(plan.rejected_number, 'rejected event')} {done} as well.")
     if plan.reports:
-        lines += describe_reports(plan.reports, "held" if yes and delete_files else "hold")
+        lines += describe_reports(plan.reports, "contained" if yes and delete_files else "contain")
         if yes and delete_files:
             lines.append("Their files are deleted; those that were being written begin again.")
         elif not delete_files:

@@ -62,8 +62,8 @@ def show(name: str, as_json: bool) -> None:
 
 
 @reports.command()
-@click.option("--customer", "customers", required=True, multiple=True, help="Repeatable; a column tells several apart.")
-@click.option("--product", "products", required=True, multiple=True, help="Repeatable, as --customer.")
+@click.option("--customer", "customers", required=True, multiple=True, help="Repeatable. Several become a column.")
+@click.option("--product", "products", required=True, multiple=True, help="Repeatable. Several become a column.")
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @range_options
 @file_options

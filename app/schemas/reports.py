@@ -25,7 +25,7 @@ COMPRESSIONS = (UNCOMPRESSED, "gzip", "zstd")
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
 MAX_SEVERAL = 100  # customers, and products, of a report
-MAX_NAMED = 3  # codes of several that people see
+MAX_NAMED = 3  # codes that `in_words` names
 SEVERAL = {"customers": "customer", "products": "product"}  # the names of lists, and of their items
 MAX_VALUES = 20_000  # of a request; one with a thousand types needs about as many
 
@@ -87,11 +87,11 @@ class FilterSchema(Lenient):
 
 
 class EventFilterSchema(FilterSchema):
-    """Which events a list has: as a report, and optionally those of a batch, or with a value in their context."""
+    """Which events a list has: as for a report, optionally only of a batch, or with a value in their context."""
 
     context = Code(metadata={"description": "The name, in the catalog, of the context item that has the value."})
     value = Item(metadata={"description": "A context item that the events have, the named one or any."})
-    batch = Batch(metadata={"description": "The batch of the events, as the answer to their request named it."})
+    batch = Batch(metadata={"description": "The batch of the events, from the response to their request."})
 
     @validates_schema
     def has_value(self, data: dict[str, Any], **kwargs: object) -> None:
@@ -101,12 +101,12 @@ class EventFilterSchema(FilterSchema):
 
 
 class ReportFilterSchema(FilterSchema):
-    """Which events a report has: of a customer and product, or of several. Both ends of the time are included."""
+    """Which events a report has: of one or several customers and products. Both ends of the time are included."""
 
     customer = Code(metadata={"description": "Known: in the catalog, or seen. Required without customers."})
     product = Code(metadata={"description": "Known: in the catalog, or seen. Required without products."})
-    customers = Several(metadata={"description": "Instead of customer: several, which a column tells apart."})
-    products = Several(metadata={"description": "Instead of product: several, which a column tells apart."})
+    customers = Several(metadata={"description": "Instead of `customer`: several codes, with a column in the file."})
+    products = Several(metadata={"description": "Instead of `product`: several codes, with a column in the file."})
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def one_or_several(self, data: dict[str, Any], given: Mapping[str, object], **kwargs: object) -> None:
@@ -116,7 +116,7 @@ class ReportFilterSchema(FilterSchema):
             if one not in given and several not in given:
                 errors[one] = [self.fields[one].error_messages["required"]]
             elif one in given and several in given:
-                errors[several] = [f"is beside {one}; send one of the two"]
+                errors[several] = [f"is sent together with {one}; send only one of the two"]
         if errors:
             raise ValidationError(errors)
 
@@ -227,7 +227,7 @@ def job(report: ReportRow) -> dict[str, object]:
 
 
 def in_words(codes: Sequence[str]) -> str:
-    """Return what people see in place of one code."""
+    """Return several codes as a short text, such as `A, B and 5 more`."""
     if len(codes) <= MAX_NAMED:
         return ", ".join(codes)
     named = codes[: MAX_NAMED - 1]

@@ -20,7 +20,7 @@ PATH = "/kept-forms/<key>"
 SHOWN_CHARACTERS = 500  # of a value
 SIGNED_OUT = "You were signed out."
 BACK = "Your browser's Back button may still show it."
-SECRET = "What you typed is lost, because forms with passwords or other secrets are not saved."  # noqa: S105 - no secret
+SECRET = "What you typed is lost, because forms with passwords or other secrets are not saved."  # noqa: S105
 WITH_FILE = "What you typed is lost, because forms with files are not saved."
 
 

@@ -1,11 +1,11 @@
 """A person's data: everything that contains a value, such as a user's id, across customers.
 
-It is found, handed over and erased in the same places: stored events, rejected events, refused requests, stored
-responses to requests, and report files. Events in this machine's spool are delivered first. What is found is complete
-as of the beginning, or there is an error.
+Finding, handing over and erasing cover the same places: stored events, rejected events, refused requests, stored
+responses to requests, and report files. Events in this host's spool are delivered first. The result is complete as of
+the beginning; otherwise an error is raised.
 
-An erasure removes the stored events last, because they lead to everything else. If it is interrupted, the next one
-therefore finds what is left.
+An erasure removes the stored events last, because they lead to everything else. Therefore, after an interruption, the
+next erasure finds what is left.
 """
 
 from __future__ import annotations
@@ -81,11 +81,10 @@ class Found:
 
     Attributes:
         sought: the value and the scope for rejected events, or None if the caller may not see any.
-        read: number of stored events at that time that were looked at.
         numbers: what was found, by customer and product.
         events: the stored events.
-        received: when those were received that may be in a stored response.
-        sequences: the sequence numbers of these by their batch.
+        received: times of receipt of the events that may be in a stored response.
+        sequences: the sequence numbers of those events by their batch.
         reports: reports with a file that contains some of the events, or that is being written.
     """
 
@@ -102,7 +101,7 @@ class Found:
 
     @property
     def value(self) -> str:
-        """Return the value that is sought."""
+        """Return the value that was searched for."""
         return self.filter.item or ""
 
     @property
@@ -112,7 +111,7 @@ class Found:
 
     @property
     def details(self) -> dict[str, object]:
-        """Return what the audit log says about it."""
+        """Return the details for the audit log."""
         total = self.total
         sought = {"value SHA-256": digest(self.value), "item": self.item or "any"}
         return {**sought, "events": total.events, "rejected": total.rejected, "refused": total.refused}
@@ -148,7 +147,7 @@ class PersonalData:
         if seconds is None:
             return self._find(self._query(who, wanted), who, by_value.settled)
         if not _slots.acquire(blocking=False):
-            raise RateLimited(f"{MAX_AT_ONCE} searches of all events run at this moment. Try again.", RETRY_SECONDS)
+            raise RateLimited(f"{MAX_AT_ONCE} searches of all events are already running. Try again.", RETRY_SECONDS)
         try:
             return self._find(self._query(who, wanted), who, by_value.settled, time.monotonic() + seconds)
         finally:
@@ -251,14 +250,14 @@ class PersonalData:
         return found
 
     def _empty_spool(self) -> int:
-        """Deliver the events of this machine's spool, and return their number."""
+        """Deliver the events of this host's spool, and return their number."""
         waiting, until = self._spool.waiting(), time.monotonic() + SPOOL_SECONDS
         while left := self._spool.waiting():
             self._spool.deliver()
             if (left := self._spool.waiting()) and time.monotonic() > until:
                 raise SearchIncomplete(
-                    f"Nothing was searched or removed, because {left:,} events still wait in this machine's spool, and "
-                    "cannot be searched there. Try again once they are in the database; the page System shows it."
+                    f"Nothing was searched or removed, because {left:,} events are still in this host's spool, where "
+                    "they cannot be searched. Try again once they are in the database; the page System shows it."
                 )
             time.sleep(0.2 if left else 0)
         return waiting
@@ -289,9 +288,8 @@ def _check_time(until: float | None, read: int, last: int) -> None:
     if until is not None and time.monotonic() > until:
         share = f"{100 * read // max(1, last)} %"
         raise SearchIncomplete(
-            f"There are too many events to search them all for a page: {share} were read in the time limit. Nothing "
-            "was removed. Use the commands on the server, which have no limit: `tally events hand-over` and "
-            "`tally events erase`, with --value."
+            f"The search reached its time limit after {share} of the events. Nothing was removed. Use the commands on "
+            "the server, which have no time limit: `tally events hand-over` and `tally events erase`, with --value."
         )
 
 
@@ -301,7 +299,7 @@ def _bucket(report: Report) -> str | None:
 
 
 def _clear_answers(found: Found) -> int:
-    """Remove the content of the events from stored responses, and return how many had some."""
+    """Remove the content of the events from stored responses, and return the number of changed responses."""
     number, covered = 0, -1
     for received in sorted(found.received):
         first, last = max(received - BEFORE_MS, covered + 1), received + AFTER_MS
@@ -347,7 +345,7 @@ def _line(state: str, values: dict[str, object]) -> bytes:
 
 
 def _parsed(text: str) -> object:
-    """Return an event as JSON, or as its text if it is none."""
+    """Return an event as parsed JSON, or as its text if it is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -175,7 +175,7 @@ def one(who: Principal, key: int, action: str) -> AuditRecord:
     """
     found = store.newest(1, AuditFilter(action=action), _seen(who), before=key + 1)
     if not found or found[0].id != key:
-        raise AuditUnknown(f"There is no entry {key} of the audit log about this, or it is not yours.")
+        raise AuditUnknown(f"The audit log has no entry {key} of this kind that you may see.")
     return _record(who, found[0])
 
 

@@ -54,7 +54,7 @@ NO_PARQUET = (
 )
 
 ONE_PRODUCT = (
-    'output.layout is "columns"; it must be "positional" for several products, because each has columns of its own.'
+    'output.layout is "columns"; it must be "positional" for several products, because each has its own columns.'
 )
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
@@ -383,7 +383,7 @@ class Reports:
             raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
         wanted = output.get("layout") if format.has_layout else None
         if len(products) > 1 and wanted == COLUMNS:
-            raise InputInvalid("The report cannot be laid out so.", [FieldError(ONE_PRODUCT)])
+            raise InputInvalid("The report cannot have this layout.", [FieldError(ONE_PRODUCT)])
         layout = Layout(POSITIONAL) if len(products) > 1 else self._catalog.layout(products[0], wanted)
         lead = tuple(one for one, codes in _codes(filter).items() if len(codes) > 1)
         return format.accepted_layout(replace(layout, lead=lead))

@@ -121,7 +121,7 @@ def test_requests_are_filtered_by_themselves_and_by_their_events(olga, nobody, s
     [
         ("start=yesterday", "Received from is not a date and time in UTC"),
         ("start=2000&end=1000", "Received to is before"),
-        ("reason=colour", 'Reason is "colour"; it must be event, customer-missing'),
+        ("reason=colour", 'Reason is "colour"; it must be one of event, customer-missing'),
         (f"text={'x' * 201}", "Text has 201 characters; it must have at most 200."),
     ],
 )

@@ -152,7 +152,7 @@ def test_a_user_cannot_fill_redis(app, boss):
 @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
 def test_without_redis_the_sign_in_page_says_that_it_is_lost(boss):
     page = boss.read(send_late(boss))
-    assert f"{LOST}, because Redis, which would keep it, cannot be reached." in page
+    assert f"{LOST}, because Redis, which would store it, cannot be reached." in page
     assert "is saved." not in page
 
 

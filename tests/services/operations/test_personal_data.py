@@ -256,7 +256,7 @@ def test_nothing_is_removed_while_the_spool_cannot_be_emptied(everything, data, 
     monkeypatch.setattr(personal_data, "SPOOL_SECONDS", 0)
     monkeypatch.setattr(services.spool, "deliver", lambda: None)
     number = select.count()
-    with pytest.raises(SearchIncomplete, match="because 3 events still wait in this machine's spool"):
+    with pytest.raises(SearchIncomplete, match="because 3 events are still in this host's spool"):
         erase()
     assert (select.count(), Report.select().where(Report.removed).count()) == (number, 0)
 

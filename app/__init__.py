@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from app.config import Settings
 
-# Loading modules creates objects that stay: with Python's own threshold, collections take a sixth of a process's start.
+# Loading modules creates many permanent objects. With Python's default threshold, garbage collection takes a sixth of a
+# process's start.
 gc.set_threshold(10_000, 20, 10)
 
 

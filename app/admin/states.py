@@ -1,4 +1,4 @@
-"""Every state that a badge shows: its word, icon, colour and meaning. The legend on the pages lists them from here."""
+"""Every state that a badge shows: its word, icon, colour and meaning. The legends list them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flask import Flask
 
 @dataclass(frozen=True)
 class State:
-    """State as a badge shows it, which never relies on colour alone.
+    """State as a badge shows it. Its colour alone never carries the meaning.
 
     Attributes:
-        tone: its colour: good, accent, warning, bad, quiet or hollow.
+        tone: the colour: good, accent, warning, bad, quiet or hollow.
         meaning: a sentence for the legend.
     """
 
@@ -79,7 +79,7 @@ WORKER = {
     "idle": State("Idle", "pause-circle", "quiet", "Waiting for a report."),
     "silent": State("Silent", "x-circle", "bad", "Stopped reporting, so it was killed or cannot reach Valkey."),
 }
-# By the heading that the legend gives them.
+# States by their heading in the legend.
 LEGEND = {
     "Reports": REPORT,
     "Recurring reports": SCHEDULE,

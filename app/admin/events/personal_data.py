@@ -19,13 +19,13 @@ from app.exceptions import InputInvalid, TallyError
 from app.schemas.retention import PersonalDataSchema
 from app.services.operations.personal_data import Found
 
-FIND_SECONDS = 20.0  # of a search; measured: two seconds for a million events
-MAX_ERASED = 20_000  # stored events that a request erases; measured: seven seconds on SQLite, with another load
+FIND_SECONDS = 20.0  # time limit of a search; measured: two seconds for a million events
+MAX_ERASED = 20_000  # stored events that a request erases; measured: seven seconds on a busy machine with SQLite
 NO_STORE = {"Cache-Control": "no-store"}
 
 
 class PersonalDataForm(FlaskForm):
-    """Form for the value that is a person's."""
+    """Form for the value that identifies a person."""
 
     value = StringField("Value")
     item = StringField("Context item")
@@ -39,7 +39,7 @@ def personal_data() -> ResponseReturnValue:
 
 @action("/events/personal-data", "events")
 def find_personal_data() -> ResponseReturnValue:
-    """Show the numbers of what has the value."""
+    """Show how much data contains the value."""
     form = PersonalDataForm()
     try:
         return _render(form, _find(form))
@@ -74,7 +74,7 @@ def confirm_erase_personal_data() -> ResponseReturnValue:
 
 @action("/events/personal-data/erase", "users")
 def erase_personal_data() -> ResponseReturnValue:
-    """Erase the data, and lead to the receipt."""
+    """Erase the data, and redirect to the receipt."""
     form = PersonalDataForm()
     try:
         _, key = services().personal_data.erase(caller(), _wanted(form), delete_files=True, seconds=FIND_SECONDS)

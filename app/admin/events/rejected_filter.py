@@ -21,7 +21,7 @@ from app.services.rows import RejectedFilter
 
 SUGGESTED = 100  # customers and products that the form suggests
 TEXTS = ("customer", "product", "type", "reason", "origin", "text")
-OF_GROUP = ("product", "type", "reason")  # which a group has itself
+GROUP_FIELDS = ("product", "type", "reason")  # fields that the group itself determines
 REASON_WORDS = {name: describe_reason(*reason) for name, reason in REASONS.items()}
 
 
@@ -59,8 +59,8 @@ class RejectedQuery:
 
     @property
     def beside_group(self) -> dict[str, str]:
-        """Return the URL arguments that a group does not have itself."""
-        return {name: value for name, value in self.address.items() if name not in OF_GROUP}
+        """Return the URL arguments that the group itself does not determine."""
+        return {name: value for name, value in self.address.items() if name not in GROUP_FIELDS}
 
     @property
     def words(self) -> list[str]:
@@ -85,7 +85,7 @@ def read_query(*, of_group: bool = False) -> RejectedQuery:
         of_group: whether product, type and reason are those of the group that the URL names.
     """
     form = RejectedForm(request.args)
-    given = {name: (form[name].data or "").strip() for name in TEXTS if not (of_group and name in OF_GROUP)}
+    given = {name: (form[name].data or "").strip() for name in TEXTS if not (of_group and name in GROUP_FIELDS)}
     times: dict[str, int | None] = {}
     for field in (form.start, form.end):
         if isinstance(field.data, str):

@@ -25,7 +25,7 @@ MAX_GROUPS = 100  # listed
 AT_ONCE = 200  # events that are read, sent and removed together
 BUDGET_SECONDS = 10.0  # time limit of a request that resends a group
 PURGED_AT_ONCE = 1_000
-PREVIEWED = 20_000  # events of a group whose timestamps are read before it is sent
+PREVIEWED = 20_000  # events of a group whose timestamps are parsed for the preview
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Group:
     number: int  # number of events
     customers: int  # number of customers that the events seem to belong to
     last_at: int  # time of the last event
-    first_at: int = 0  # time of the first event; set only if a single group was requested, as the next
+    first_at: int = 0  # time of the first event; only set for a single group, like `newest`
     newest: int = 0  # id of the last event
     trend: Sequence[int] = ()  # number of events in each hour or day, oldest first
 
@@ -84,7 +84,7 @@ class RejectedGroups:
         return Group(key, found.number, found.customers, found.last_at, found.first_at, found.newest)
 
     def customers(self, who: Principal, key: Key, limit: int, wanted: RejectedFilter = ALL) -> list[tuple[str, int]]:
-        """Return the customers with the most events of a group: (code, number). The code is empty if it is unknown."""
+        """Return the customers with the most events of a group: (code, number). An unknown customer's code is empty."""
         return rejected_groups.customers(_within(who, key, wanted), limit)
 
     def events(
@@ -94,7 +94,7 @@ class RejectedGroups:
         return rejected.newest(limit, before=before, wanted=_within(who, key, wanted))
 
     def preview_timestamps(self, who: Principal, key: Key, wanted: RejectedFilter = ALL) -> TimestampPreview:
-        """Return what reading timestamps in ISO 8601 would change in a group's newest PREVIEWED events."""
+        """Return what parsing timestamps in ISO 8601 would change in a group's newest PREVIEWED events."""
         return timestamps.preview(self.events(who, key, PREVIEWED, wanted=wanted))
 
     def send(self, who: Principal, key: Key, up_to: int, change: Change, wanted: RejectedFilter = ALL) -> Sent:

@@ -138,7 +138,7 @@ def note(
         action: a key of ACTIONS; otherwise KeyError is raised.
         object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
         details: further details by name: text, numbers, lists of text, which are shortened, or a document, which
-            is stored whole and not shown in the list.
+            is stored in full and not shown in the list.
         customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
     """
     if action not in ACTIONS:

@@ -61,7 +61,7 @@ REMOVED = "The report's file was removed, or another took its place. Start the r
 HEARD_MS = 2_500  # five heartbeats; a page says within five seconds that a worker was killed
 MAX_PREVIEWED_ROWS = 200_000  # events that a preview counts
 SAMPLE_ROWS = 5
-EMPTY = {"customer": None, "product": None}  # of a filter with several
+EMPTY = {"customer": None, "product": None}  # defaults for a filter that has `customers` or `products` instead
 BEFORE_ALL = (0, -1)  # a position before that of any event
 LINK_SECONDS = 60  # validity of the storage's own link, which our longer-lived link creates on each use
 
@@ -412,7 +412,7 @@ def check_name(name: str | None) -> str | None:
 
 
 def _codes(filter: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """Return the customers and the products of a filter, by the name of one."""
+    """Return the customers and products of a filter, under the keys `customer` and `product`."""
     return {one: filter.get(several) or [filter[one]] for several, one in SEVERAL.items()}
 
 

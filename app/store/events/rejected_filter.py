@@ -29,7 +29,7 @@ class RejectedFilter:
         address: of the client, shortened.
         request_id: the X-Request-ID of the request.
         text: text in the event or in its reasons, ignoring case.
-        min_id: the last id before those that can match.
+        min_id: an id; only events with larger ids match.
     """
 
     customers: Sequence[str] | None = None
@@ -47,7 +47,7 @@ class RejectedFilter:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether all events match that the user may see."""
+        """Return whether the filter matches all events that the user may see."""
         return self == RejectedFilter(self.customers)
 
     def visible_to(self, customers: Sequence[str] | None) -> RejectedFilter:
@@ -95,7 +95,7 @@ def chosen(wanted: RejectedFilter) -> Select:
 
 
 def apply_to_requests(query: ModelSelect[RejectedRequest], wanted: RejectedFilter) -> ModelSelect[RejectedRequest]:
-    """Limit a query to the refused requests that a filter selects, by themselves or by their rejected events."""
+    """Limit a query to the refused requests that match a filter themselves or through their rejected events."""
     query = among(query, RejectedRequest.customer, wanted.customers)
     origin = ((RejectedRequest.address, wanted.address), (RejectedRequest.request_id, wanted.request_id))
     query = _received(equal(query, *origin), RejectedRequest.received_at, wanted)

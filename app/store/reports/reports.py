@@ -77,7 +77,7 @@ def by_job(job: str) -> Report | None:
 
 
 def about(query: AnySelect, customers: Sequence[str] | None) -> AnySelect:
-    """Limit a query to reports about these customers only. None means any."""
+    """Limit a query to reports that are only about these customers. None means all customers."""
     if customers is None:
         return query
     items, marks = database.json_items(Report.customers), EnclosedNodeList([Value(code) for code in customers])

@@ -68,7 +68,7 @@ def _add_routes(app: Flask, settings: Settings) -> None:
     inner: WSGIApplication = HotPath(app) if settings.hot_path else app.wsgi_app
     if settings.access_log:
         access_log.register(app, auth.describe_caller)
-        inner = access_log.around(inner)
+        inner = access_log.wrap(inner)
     inner = proxies.behind(proxies.below(inner, settings.base_path), settings.trusted_proxies)
     inner = requests.receive(inner, settings.body_seconds)
     app.wsgi_app = inner  # type: ignore[method-assign, assignment]  # Flask's own way to add a middleware

@@ -8,7 +8,7 @@ import click
 
 from app.cli.confirm import can_ask, confirm
 from app.cli.output import command, counted, say, services
-from app.cli.personal_data import describe_reports, erase_person, value_options, wanted_of
+from app.cli.personal_data import describe_reports, erase_person, parse_selection, value_options
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
 from app.services.operations.retention import ErasurePlan
@@ -56,7 +56,9 @@ def erase(
         if others:
             others = ["context" if name == "item" else name for name in others]
             raise click.UsageError(f"--value cannot be combined with --{others[0]}.")
-        erase_person(wanted_of(value, name, wanted["customer"]), delete_files=delete_files, yes=yes, as_json=as_json)
+        erase_person(
+            parse_selection(value, name, wanted["customer"]), delete_files=delete_files, yes=yes, as_json=as_json
+        )
         return
     if wanted["customer"] is None or name is not None:
         missing = "--customer, or --value for a person's data" if name is None else "--value with --item"

@@ -32,7 +32,10 @@ def value_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for a person's data to a command, which then gets `value` and `name`."""
     for option in (
         click.option(
-            "--item", "name", metavar="NAME", help="With --value: only in the context item with this catalog name."
+            "--item",
+            "name",
+            metavar="NAME",
+            help="With --value: only in the context item with this name in the catalog.",
         ),
         click.option(
             "--value", metavar="TEXT", help="A person's data: all that contains this value; - reads it from stdin."
@@ -42,7 +45,7 @@ def value_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def wanted_of(value: str, name: str | None, customer: object) -> dict[str, Any]:
+def parse_selection(value: str, name: str | None, customer: object) -> dict[str, Any]:
     """Return the validated options. The value `-` stands for the first line of standard input.
 
     Raises:
@@ -94,7 +97,7 @@ def hand_over(value: str | None, name: str | None, customer: str | None, target:
     """Write a person's data as JSON Lines: all stored and rejected events with a value, across customers."""
     if value is None:
         raise click.UsageError("Missing option --value.")
-    found = services().personal_data.find(SYSTEM, wanted_of(value, name, customer))
+    found = services().personal_data.find(SYSTEM, parse_selection(value, name, customer))
     blocks = services().personal_data.hand_over(SYSTEM, found)
     if str(target) == STANDARD_INPUT:
         for block in blocks:

@@ -26,7 +26,7 @@ MAX_CHARACTERS = 300  # of each value from the client
 log = structlog.get_logger(__name__)
 
 
-def around(app: WSGIApplication) -> WSGIApplication:
+def wrap(app: WSGIApplication) -> WSGIApplication:
     """Log each request once its response has been sent. By then, the environ must have the client's address."""
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -109,7 +109,7 @@ class ReportFilterSchema(FilterSchema):
     products = Several(metadata={"description": "Instead of `product`: several codes, with a column in the file."})
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def one_or_several(self, data: dict[str, Any], given: Mapping[str, object], **kwargs: object) -> None:
+    def require_one_or_several(self, data: dict[str, Any], given: Mapping[str, object], **kwargs: object) -> None:
         """Require either a customer or a list of them, and the same of the product."""
         errors = {}
         for several, one in SEVERAL.items():
@@ -121,7 +121,7 @@ class ReportFilterSchema(FilterSchema):
             raise ValidationError(errors)
 
     @post_load
-    def reduce(self, data: dict[str, Any], **kwargs: object) -> dict[str, Any]:
+    def unwrap_single_codes(self, data: dict[str, Any], **kwargs: object) -> dict[str, Any]:
         """Return a list of one code as that code."""
         for several, one in SEVERAL.items():
             if len(data.get(several, ())) == 1:

@@ -205,7 +205,7 @@ class Catalog:
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
 
-    def names_of(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    def item_names_by_type(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
         """Return the names of the context items of some pairs of product and type, as `type_named` chooses them."""
         chosen: dict[tuple[str, str], list[str]] = {}
         by_code: defaultdict[str, list[EventType]] = defaultdict(list)

@@ -108,7 +108,7 @@ class EventDownloads:
         visible = replace(wanted, customers=who.customers)
         layout = Layout(POSITIONAL) if wanted.product is None else self._catalog.layout(wanted.product, None)
         file = EventFile(who, lambda: read(lambda: _find(visible, text)), layout)
-        # A value that was searched for may be a person's id, which an erasure cannot remove from the audit log.
+        # What is sought in contexts may be a person's id, which an erasure cannot remove from the audit log.
         sought = {
             f"{name} SHA-256": sha256(str(described[name]).encode()).hexdigest() for name in SOUGHT & {*described}
         }

@@ -78,7 +78,7 @@ class RejectedGroups:
 
     def get(self, who: Principal, key: Key, wanted: RejectedFilter = ALL) -> Group:
         """Return a group, of the events that match. Raise RejectedUnknown if the caller may see none of them."""
-        found = rejected_groups.one(_within(who, key, wanted))
+        found = rejected_groups.totals(_within(who, key, wanted))
         if found is None:
             raise RejectedUnknown("There is no such rejected event any more: they were sent again, or removed.")
         return Group(key, found.number, found.customers, found.last_at, found.first_at, found.newest)

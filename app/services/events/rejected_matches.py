@@ -131,11 +131,11 @@ def _is_beside(value: str, body: bytes, texts: Mapping[int, str]) -> bool:
     try:
         parts = [json.parse(body)]
     except (BodyMalformed, BodyTooLarge):  # the body has one event per line, or is too long to have been accepted
-        parts = [part for line in body.splitlines() if (part := _parsed(line.decode(errors="replace"))) is not None]
-    return _has_value(parts, value) and not any(_has_value([_parsed(text)], value) for text in texts.values())
+        parts = [part for line in body.splitlines() if (part := _parse(line.decode(errors="replace"))) is not None]
+    return _has_value(parts, value) and not any(_has_value([_parse(text)], value) for text in texts.values())
 
 
-def _parsed(text: str) -> object:
+def _parse(text: str) -> object:
     try:
         return json.parse(text.encode())
     except (BodyMalformed, BodyTooLarge):
@@ -150,7 +150,7 @@ def _codes(text: str) -> Codes:
 def _matches(sought: Sought, text: str) -> bool:
     if not _may_contain(sought.value, text.encode()):
         return False
-    event = _parsed(text)
+    event = _parse(text)
     if event is None:  # an invalid line, or the beginning of a very long event
         quoted = orjson.dumps(sought.value).decode(), encode_basestring_ascii(sought.value)
         return sought.places is None and any(form in text for form in quoted)

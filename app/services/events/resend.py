@@ -313,7 +313,7 @@ class Resend:
         return Resent(event, earlier=True)
 
 
-def contents_of(request: RejectedRequest) -> list[tuple[str, str, int]]:
+def count_contents(request: RejectedRequest) -> list[tuple[str, str, int]]:
     """Return the number of events of a request to send again by customer and product, largest first."""
     texts, _ = texts_of(request)
     codes = (codes_of(text) for place, text in texts.items() if place not in request.excluded_places)

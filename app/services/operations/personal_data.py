@@ -157,7 +157,7 @@ class PersonalData:
         """Return what was found as JSON Lines, a few at a time. The connection is released before each is sent."""
         details = found.details | {"customers": sorted({customer for customer, _ in found.numbers})}
         audit.note(who, "personal data handed over", "personal data", details, customer=found.only_customer)
-        return _lines(found)
+        return _encode_found(found)
 
     def erase(
         self,
@@ -190,7 +190,7 @@ class PersonalData:
         waiting = self._remove_files(who, found.reports, receipt) if delete_files else []
         if not delete_files:
             for report in found.reports:
-                (receipt.reports.in_buckets if _bucket(report) else receipt.reports.kept).append(source(report))
+                (receipt.reports.in_buckets if _bucket_name(report) else receipt.reports.kept).append(source(report))
         receipt.stored_responses = _clear_answers(found)
         _erase_rejected(found)
         for (customer, product), some in sorted(found.events.items()):
@@ -206,7 +206,7 @@ class PersonalData:
 
     def receipt(self, who: Principal, key: int) -> AuditRecord:
         """Return the audit entry with a receipt. Raise AuditUnknown if there is none, or the caller may not see it."""
-        return audit.one(who, key, ERASED)
+        return audit.get(who, key, ERASED)
 
     def _query(self, who: Principal, wanted: Mapping[str, Any]) -> Found:
         customer, item, value = wanted.get("customer"), wanted.get("item"), wanted["value"]
@@ -268,7 +268,7 @@ class PersonalData:
         for report in reports:
             if self._reports.cancel(who, report):
                 cancelled.append(report)
-            elif _bucket(report):
+            elif _bucket_name(report):
                 receipt.reports.in_buckets.append(source(report))
             else:
                 self._reports.delete(who, report)
@@ -293,7 +293,7 @@ def _check_time(until: float | None, read: int, last: int) -> None:
         )
 
 
-def _bucket(report: Report) -> str | None:
+def _bucket_name(report: Report) -> str | None:
     bucket: str | None = (report.output or {}).get("bucketName")
     return bucket
 
@@ -322,29 +322,31 @@ def _erase_rejected(found: Found) -> None:
         erase_from(match.request, {*match.events})
 
 
-def _lines(found: Found) -> Iterator[bytes]:
+def _encode_found(found: Found) -> Iterator[bytes]:
     for pair in sorted(found.events):
         keys = found.events[pair].keys
         for begin in range(0, len(keys), ROWS_AT_ONCE):
             events = map(to_event, pages.rows(keys[begin : begin + ROWS_AT_ONCE]))
             release()
-            yield b"".join(_line("stored", msgspec.to_builtins(event)) for event in events)
+            yield b"".join(_encode_line("stored", msgspec.to_builtins(event)) for event in events)
     if found.sought is None:
         return
     for one, _ in rejected_matches.events(found.sought):
-        yield _line("rejected", {"received": one.received_at, "reasons": one.reasons, "event": _parsed(one.event)})
+        yield _encode_line(
+            "rejected", {"received": one.received_at, "reasons": one.reasons, "event": _parse(one.event)}
+        )
     for match in rejected_matches.requests(found.sought):
         for place in sorted(match.counted):
-            event = _parsed(match.events[place][0])
-            yield _line("refused", {"received": match.request.received_at, "event": event})
+            event = _parse(match.events[place][0])
+            yield _encode_line("refused", {"received": match.request.received_at, "event": event})
     release()
 
 
-def _line(state: str, values: dict[str, object]) -> bytes:
+def _encode_line(state: str, values: dict[str, object]) -> bytes:
     return orjson.dumps({"state": state} | values, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _parsed(text: str) -> object:
+def _parse(text: str) -> object:
     """Return an event as parsed JSON, or as its text if it is not JSON."""
     try:
         return orjson.loads(text)

@@ -162,18 +162,18 @@ def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = N
     Entries about a customer are included only if the user may currently see that customer. Only user managers see the
     addresses of other users.
     """
-    found = store.newest(limit + 1, sought, _seen(who), before=before)
+    found = store.newest(limit + 1, sought, _visibility(who), before=before)
     more = found[limit - 1].id if len(found) > limit else None
     return Page([_record(who, row) for row in found[:limit]], more)
 
 
-def one(who: Principal, key: int, action: str) -> AuditRecord:
+def get(who: Principal, key: int, action: str) -> AuditRecord:
     """Return an entry about an action by its id.
 
     Raises:
         AuditUnknown: there is none, or the user may not see it; see `page`.
     """
-    found = store.newest(1, AuditFilter(action=action), _seen(who), before=key + 1)
+    found = store.newest(1, AuditFilter(action=action), _visibility(who), before=key + 1)
     if not found or found[0].id != key:
         raise AuditUnknown(f"The audit log has no entry {key} of this kind that you may see.")
     return _record(who, found[0])
@@ -184,7 +184,7 @@ def nobody(address: str) -> Principal:
     return Principal(0, "", "", (), "", address)
 
 
-def _seen(who: Principal) -> store.Seen:
+def _visibility(who: Principal) -> store.Seen:
     actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
     return store.Seen(who.id, actions, who.customers)
 

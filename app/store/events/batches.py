@@ -19,7 +19,7 @@ from app.store.queries import execute, fetch, fetch_int
 
 SPAN = 10_000  # ids; migration 0012 uses the same number
 SPANS_AT_ONCE = 20
-LATEST = 200_000  # latest ids, which are searched even without a record of their times
+LATEST = 200_000  # ids among which a batch of version 1.0 is found
 
 
 def time_of(batch: str) -> int | None:

@@ -100,14 +100,14 @@ def apply_to_requests(query: ModelSelect[RejectedRequest], wanted: RejectedFilte
     origin = ((RejectedRequest.address, wanted.address), (RejectedRequest.request_id, wanted.request_id))
     query = _received(equal(query, *origin), RejectedRequest.received_at, wanted)
     if wanted.customer is not None:
-        of_customer = _requests_of(RejectedFilter(customer=wanted.customer))
+        of_customer = _select_requests(RejectedFilter(customer=wanted.customer))
         query = query.where((RejectedRequest.customer == wanted.customer) | RejectedRequest.uuid.in_(of_customer))
     names = ("product", "type", "field", "fault", "text")
     events = RejectedFilter(**{name: getattr(wanted, name) for name in names})
-    return query if events.is_empty else query.where(RejectedRequest.uuid.in_(_requests_of(events.within_reach())))
+    return query if events.is_empty else query.where(RejectedRequest.uuid.in_(_select_requests(events.within_reach())))
 
 
-def _requests_of(wanted: RejectedFilter) -> ModelSelect[Row]:
+def _select_requests(wanted: RejectedFilter) -> ModelSelect[Row]:
     return apply(Row.select(Row.request), wanted).where(Row.request.is_null(False))
 
 

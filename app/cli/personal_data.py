@@ -14,7 +14,7 @@ from app.cli.output import command, counted, say, services
 from app.cli.output_file import PRIVATE, output_file
 from app.schemas.reports import source
 from app.schemas.retention import PersonalDataSchema
-from app.services.operations.personal_data import Found
+from app.services.operations.personal_data import PersonalDataMatches
 from app.services.people.principal import SYSTEM
 from app.store.models import Report
 
@@ -94,7 +94,7 @@ def erase_person(wanted: Mapping[str, Any], *, delete_files: bool, yes: bool, as
 )
 @command
 def hand_over(value: str | None, name: str | None, customer: str | None, target: Path, as_json: bool) -> None:
-    """Write a person's data as JSON Lines: all stored and rejected events with a value, across customers."""
+    """Write a person's data as JSON Lines: all stored, rejected and refused events with a value."""
     if value is None:
         raise click.UsageError("Missing option --value.")
     found = services().personal_data.find(SYSTEM, parse_selection(value, name, customer))
@@ -115,7 +115,7 @@ def describe_reports(reports: Sequence[Report], verb: str) -> list[str]:
     return lines + [f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in reports]
 
 
-def _describe(found: Found, *, delete_files: bool) -> Iterator[str]:
+def _describe(found: PersonalDataMatches, *, delete_files: bool) -> Iterator[str]:
     if not found.numbers:
         yield "Nothing contains this value."
         return

@@ -210,7 +210,7 @@ class ReportRow(Protocol):
 def job(report: ReportRow) -> dict[str, object]:
     """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order.
 
-    If it is about several customers or products, `customer` or `product` names them in words, and the list is last.
+    If it is about several customers or products, `customer` or `product` summarizes them, and the list is last.
     """
     filter = {"customer": report.customer, "product": report.product}
     given = {"types": report.types, "start": report.start, "end": report.end}

@@ -17,7 +17,7 @@ from app.admin.pages import action, confirm, link_to, page, redirect_with
 from app.auth import caller
 from app.exceptions import InputInvalid, TallyError
 from app.schemas.retention import PersonalDataSchema
-from app.services.operations.personal_data import Found
+from app.services.operations.personal_data import PersonalDataMatches
 
 FIND_SECONDS = 20.0  # time limit of a search; measured: two seconds for a million events
 MAX_ERASED = 20_000  # stored events that a request erases; measured: seven seconds on a busy machine with SQLite
@@ -103,11 +103,11 @@ def _wanted(form: PersonalDataForm) -> dict[str, str]:
     return PersonalDataSchema().check({"value": form.value.data or "", "item": item or None}, "The form")
 
 
-def _find(form: PersonalDataForm) -> Found:
+def _find(form: PersonalDataForm) -> PersonalDataMatches:
     return services().personal_data.find(caller(), _wanted(form), FIND_SECONDS)
 
 
-def _render(form: PersonalDataForm, found: Found | None = None, general: list[str] | None = None) -> str:
+def _render(form: PersonalDataForm, found: PersonalDataMatches | None = None, general: list[str] | None = None) -> str:
     values = {"form": form, "found": found, "general": general or [], "most": MAX_ERASED}
     return render_template("admin/events/personal_data.html", names=services().catalog.item_names(caller()), **values)
 

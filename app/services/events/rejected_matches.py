@@ -29,7 +29,7 @@ NO_OWNER = ""  # owner of an event that names no customer, or a customer that it
 
 
 @dataclass(frozen=True)
-class Sought:
+class ValueSearch:
     """Search for a value among rejected events.
 
     Attributes:
@@ -77,7 +77,7 @@ class RequestMatch:
         return [self.events[place][1] for place in self.counted] if self.events else [Codes("", "")]
 
 
-def events(sought: Sought) -> Iterator[tuple[RejectedEvent, Codes]]:
+def events(sought: ValueSearch) -> Iterator[tuple[RejectedEvent, Codes]]:
     """Yield the rejected events that match, oldest first."""
     last = 0
     while page := store.of_customers(sought.owners, AT_ONCE, after=last):
@@ -89,7 +89,7 @@ def events(sought: Sought) -> Iterator[tuple[RejectedEvent, Codes]]:
                     yield one, codes
 
 
-def requests(sought: Sought) -> Iterator[RequestMatch]:
+def requests(sought: ValueSearch) -> Iterator[RequestMatch]:
     """Yield the refused requests that match, newest first.
 
     A request with events of several customers has no owner, but each of its events has.
@@ -104,7 +104,7 @@ def requests(sought: Sought) -> Iterator[RequestMatch]:
                 yield match
 
 
-def _match_request(sought: Sought, request: RejectedRequest) -> RequestMatch | None:
+def _match_request(sought: ValueSearch, request: RejectedRequest) -> RequestMatch | None:
     body = zstandard.decompress(request.body)
     if not _may_contain(sought.value, body):
         return None
@@ -147,7 +147,7 @@ def _codes(text: str) -> Codes:
     return Codes(codes["customer"], codes["product"])
 
 
-def _matches(sought: Sought, text: str) -> bool:
+def _matches(sought: ValueSearch, text: str) -> bool:
     if not _may_contain(sought.value, text.encode()):
         return False
     event = _parse(text)

@@ -58,8 +58,8 @@ class ReportFiles:
 
     Attributes:
         deleted: the file was deleted.
-        restarted: the report was being written, and begins again without the events.
-        cancelled: it was being written, and could not begin again.
+        restarted: the report was being written, and was restarted without the events.
+        cancelled: the report was being written, and could not be restarted.
         kept: the file stays, because deleting was not requested.
         in_buckets: the file is in a bucket, where Tally deletes nothing.
     """

@@ -28,7 +28,7 @@ from app.services.catalog.lookup import Catalog
 from app.services.events import answers, rejected_matches
 from app.services.events.listing import to_event
 from app.services.events.rejected import RejectedEvents, erase_from
-from app.services.events.rejected_matches import Sought
+from app.services.events.rejected_matches import ValueSearch
 from app.services.events.spool import EventSpool
 from app.services.operations.erasure_receipt import CountsByPair, Pair, Receipt, Removed, digest
 from app.services.people import audit
@@ -76,7 +76,7 @@ class PairEvents:
 
 
 @dataclass
-class Found:
+class PersonalDataMatches:
     """Everything that contains the value.
 
     Attributes:
@@ -90,7 +90,7 @@ class Found:
 
     filter: EventFilter
     item: str | None
-    sought: Sought | None
+    sought: ValueSearch | None
     numbers: CountsByPair = field(default_factory=CountsByPair)
     events: dict[Pair, PairEvents] = field(default_factory=lambda: defaultdict(PairEvents))
     received: set[int] = field(default_factory=set)
@@ -132,7 +132,7 @@ class PersonalData:
         self._rejected = rejected
         self._spool = spool
 
-    def find(self, who: Principal, wanted: Mapping[str, Any], seconds: float | None = None) -> Found:
+    def find(self, who: Principal, wanted: Mapping[str, Any], seconds: float | None = None) -> PersonalDataMatches:
         """Return everything of the customers that the caller may see; rejected events only with their permission.
 
         Args:
@@ -153,11 +153,11 @@ class PersonalData:
         finally:
             _slots.release()
 
-    def hand_over(self, who: Principal, found: Found) -> Iterator[bytes]:
+    def hand_over(self, who: Principal, found: PersonalDataMatches) -> Iterator[bytes]:
         """Return what was found as JSON Lines, a few at a time. The connection is released before each is sent."""
         details = found.details | {"customers": sorted({customer for customer, _ in found.numbers})}
         audit.note(who, "personal data handed over", "personal data", details, customer=found.only_customer)
-        return _encode_found(found)
+        return _encode_matches(found)
 
     def erase(
         self,
@@ -208,7 +208,7 @@ class PersonalData:
         """Return the audit entry with a receipt. Raise AuditUnknown if there is none, or the caller may not see it."""
         return audit.get(who, key, ERASED)
 
-    def _query(self, who: Principal, wanted: Mapping[str, Any]) -> Found:
+    def _query(self, who: Principal, wanted: Mapping[str, Any]) -> PersonalDataMatches:
         customer, item, value = wanted.get("customer"), wanted.get("item"), wanted["value"]
         if customer is not None and not who.sees(customer):
             raise Forbidden(f"You may not see data of the customer {customer}.")
@@ -218,10 +218,12 @@ class PersonalData:
             places = self._catalog.places(who, item, field="item")
             events = replace(events, types=sorted({place.type for place in places}), places=places)
         may_see_rejected = who.may("system")
-        sought = Sought(value, events.places, customers, who.customers is not None) if may_see_rejected else None
-        return Found(events, item, sought)
+        sought = ValueSearch(value, events.places, customers, who.customers is not None) if may_see_rejected else None
+        return PersonalDataMatches(events, item, sought)
 
-    def _find(self, found: Found, who: Principal, cut: Callable[[], int], until: float | None = None) -> Found:
+    def _find(
+        self, found: PersonalDataMatches, who: Principal, cut: Callable[[], int], until: float | None = None
+    ) -> PersonalDataMatches:
         found.spooled = self._empty_spool()
         self._rejected.flush()
         last, oldest = cut(), idempotency.oldest()
@@ -298,7 +300,7 @@ def _bucket_name(report: Report) -> str | None:
     return bucket
 
 
-def _clear_answers(found: Found) -> int:
+def _clear_answers(found: PersonalDataMatches) -> int:
     """Remove the content of the events from stored responses, and return the number of changed responses."""
     number, covered = 0, -1
     for received in sorted(found.received):
@@ -315,14 +317,14 @@ def _clear_answers(found: Found) -> int:
     return number
 
 
-def _erase_rejected(found: Found) -> None:
+def _erase_rejected(found: PersonalDataMatches) -> None:
     for begin in range(0, len(found.rejected), REJECTED_AT_ONCE):
         rejected.remove(found.rejected[begin : begin + REJECTED_AT_ONCE])
     for match in rejected_matches.requests(found.sought) if found.sought else ():
         erase_from(match.request, {*match.events})
 
 
-def _encode_found(found: Found) -> Iterator[bytes]:
+def _encode_matches(found: PersonalDataMatches) -> Iterator[bytes]:
     for pair in sorted(found.events):
         keys = found.events[pair].keys
         for begin in range(0, len(keys), ROWS_AT_ONCE):

@@ -175,7 +175,7 @@ def get(who: Principal, key: int, action: str) -> AuditRecord:
     """
     found = store.newest(1, AuditFilter(action=action), _visibility(who), before=key + 1)
     if not found or found[0].id != key:
-        raise AuditUnknown(f"The audit log has no entry {key} of this kind that you may see.")
+        raise AuditUnknown(f"There is no audit log entry {key} of this kind, or it is not yours.")
     return _record(who, found[0])
 
 

@@ -50,10 +50,10 @@ DELIVERY = {
     "given_up": State("Given up", "x-circle", "bad", "Every try failed. It can be sent again manually."),
 }
 ALERT = {
-    "pending": State("Pending", "hourglass", "warning", "The condition is met, but not for long enough yet."),
-    "firing": State("Firing", "bell", "bad", "The condition is met, and the rule's channels were notified."),
-    "silenced": State("Silenced", "bell-slash", "quiet", "The condition is met, but a silence suppresses messages."),
-    "resolved": State("Resolved", "check-circle", "good", "The condition is no longer met."),
+    "pending": State("Pending", "hourglass", "warning", "The condition holds, but not for long enough yet."),
+    "firing": State("Firing", "bell", "bad", "The condition holds, and the rule's channels were notified."),
+    "silenced": State("Silenced", "bell-slash", "quiet", "The condition holds, but a silence suppresses messages."),
+    "resolved": State("Resolved", "check-circle", "good", "The condition no longer holds."),
 }
 RULE = {
     "active": State("Active", "check-circle", "good", "Evaluated every minute."),

@@ -265,7 +265,7 @@ def test_a_search_that_takes_too_long_is_no_result(nobody, data, monkeypatch):
     monkeypatch.setattr(by_value, "STEP", 1)
     nobody.send(*[event(context=["u-20"]) for _ in range(4)])
     assert data.find(SYSTEM, {"value": "u-20"}, 60).total.events == 4
-    with pytest.raises(SearchIncomplete, match="25 % were read in the time limit"):
+    with pytest.raises(SearchIncomplete, match="time limit after 25 % of the events"):
         data.find(SYSTEM, {"value": "u-20"}, 0)
 
 

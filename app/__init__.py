@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from app.config import Settings
 
-# Loading modules creates objects that stay: with Python's own threshold, collections take a sixth of a process's start.
+# Loading modules creates many permanent objects. With Python's default threshold, garbage collection takes a sixth of a
+# process's start.
 gc.set_threshold(10_000, 20, 10)
 
 
@@ -67,7 +68,7 @@ def _add_routes(app: Flask, settings: Settings) -> None:
     inner: WSGIApplication = HotPath(app) if settings.hot_path else app.wsgi_app
     if settings.access_log:
         access_log.register(app, auth.describe_caller)
-        inner = access_log.around(inner)
+        inner = access_log.wrap(inner)
     inner = proxies.behind(proxies.below(inner, settings.base_path), settings.trusted_proxies)
     inner = requests.receive(inner, settings.body_seconds)
     app.wsgi_app = inner  # type: ignore[method-assign, assignment]  # Flask's own way to add a middleware

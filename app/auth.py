@@ -30,7 +30,7 @@ TOKEN = "token"  # noqa: S105 - key in the session, which is a signed cookie
 CODE_AWAITED = "code awaited"  # the same: of whom, and since when
 CODE_SECONDS = 300  # how long after the password the code of the second factor may follow
 FORM_TOKEN = "csrf_token"  # noqa: S105 - Flask-WTF's key in the session, and its field in each form
-FORM_TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - with which Flask-WTF signs it
+FORM_TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - the salt with which Flask-WTF signs it
 REFRESHES = "X-Tally-Refresh"  # sent by static/live.js when a page refreshes itself without an action of the user
 
 FILES = "/files/"
@@ -181,7 +181,7 @@ def caller() -> Principal:
 
 
 def describe_caller() -> str | None:
-    """Return who sent this request, in words, or None if it is not known."""
+    """Return the name of the sender of this request, or None if it is not known."""
     principal: Principal | None = g.get("principal") or basic.current_user()
     if principal is None:
         return None
@@ -252,7 +252,7 @@ def sign_out() -> None:
 def form_account() -> int | None:
     """Return the id of the user to whom the page of the sent form was shown, even if the browser has no session.
 
-    The form's token says so, because it is signed.
+    The form's signed token contains the id.
     """
     signer = URLSafeTimedSerializer(current_app.secret_key or "", salt=FORM_TOKEN_SALT)
     seconds = current_app.permanent_session_lifetime.total_seconds()
@@ -265,7 +265,7 @@ def form_account() -> int | None:
 
 
 def why_signed_out() -> str | None:
-    """Return a sentence about why the session ended, only once, or None if the browser had none."""
+    """Return a sentence about why the browser's session ended. Return None the next time, or without a session."""
     token = session.pop(TOKEN, None)
     return services().sessions.why_ended(token) if isinstance(token, str) else None
 

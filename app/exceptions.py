@@ -76,7 +76,7 @@ class SearchIncomplete(TallyError):
 
 
 class AuditUnknown(TallyError):
-    """There is no such entry of the audit log, or the caller may not see it."""
+    """There is no such entry in the audit log, or the caller may not see it."""
 
 
 class Overloaded(TallyError):
@@ -285,7 +285,7 @@ class SessionMissing(TallyError):
 
 
 class FormUnknown(TallyError):
-    """No form is kept under this key for this user: it was sent or discarded, or its time is over."""
+    """No form is kept under this key for this user, for example because it was sent, was discarded or has expired."""
 
 
 class FormNotKept(TallyError):

@@ -41,9 +41,9 @@ async function refresh(part) {
   part.tried = Date.now(), part.asking = true, part.changed = 0;
   try {
     const answer = await fetch(address(part.node.dataset), { headers: REFRESHES, redirect: "manual", signal: AbortSignal.timeout(PATIENCE) });
-    if (answer.type === "opaqueredirect") { // the session ended: the page itself leads to sign-in, but what was typed stays
+    if (answer.type === "opaqueredirect") { // the session ended: a reload leads to the sign-in, but would lose what was typed
       if (!typed) return location.reload();
-      return void (part.trouble = "signed out");
+      return void (part.trouble = "you are signed out");
     }
     if ((part.trouble = answer.ok ? "" : "the server answers with an error")) return;
     const html = document.createElement("template");

@@ -30,7 +30,7 @@ def action(path: str, permission: str | None = None, *, has_secrets: bool = Fals
     """Serve POST requests for a path below `/admin`, for signed-in users who have the permission.
 
     Args:
-        has_secrets: the form has passwords or the like, so it is not kept if the user's session has ended.
+        has_secrets: the form contains passwords or other secrets, so it is not kept if the session has ended.
     """
 
     def register(view: View[P]) -> View[P]:

@@ -24,7 +24,7 @@ blueprint = Blueprint("events", __name__)
 STOPPING = "tally.stopping"  # environ key of the event that is set when the process stops; see `ops.web`
 CODES = ("customer", "product", "types")
 MAX_WAIT_SECONDS = 60
-CALLER = "tally.caller"  # environ key of who sent a request, in words; see `ops.access_log`
+CALLER = "tally.caller"  # environ key with the name of the sender; see `ops.access_log`
 FAILURE = "tally.failure"  # environ key of the exception that `hot_path` raised while recording the request
 
 EXAMPLE: JsonObject = {

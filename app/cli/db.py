@@ -51,9 +51,9 @@ def upgrade(as_json: bool) -> None:
 @db.command()
 @command
 def index(as_json: bool) -> None:
-    """Create the index of context values on PostgreSQL, if it is missing; events are accepted meanwhile.
+    """Create the index of context values on PostgreSQL, if it is missing. Events are still accepted meanwhile.
 
-    The scheduler creates it by itself, unless there are very many events. It takes about 25 µs per event.
+    The scheduler creates it automatically unless the events take more than 4 GiB. It takes about 25 µs per event.
     """
     database.index_items()
     exists = database.has_item_index()

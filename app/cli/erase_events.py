@@ -8,7 +8,7 @@ import click
 
 from app.cli.confirm import can_ask, confirm
 from app.cli.output import command, counted, say, services
-from app.cli.personal_data import describe_reports, erase_person, value_options, wanted_of
+from app.cli.personal_data import describe_reports, erase_person, parse_selection, value_options
 from app.schemas.reports import source
 from app.schemas.retention import ErasingSchema
 from app.services.operations.retention import ErasurePlan
@@ -40,9 +40,9 @@ def erase(
 ) -> None:
     """Erase events permanently; without --yes, only count what would be erased, and ask on a terminal (`tally`).
 
-    With --value, erase a person's data: everything of all customers that has the value, also rejected events, refused
-    requests and stored answers. It prints a receipt, which the audit log keeps. `tally events hand-over` copies the
-    data first.
+    With --value, erase a person's data: all that contains the value, across customers, including rejected events,
+    refused requests and stored responses. The receipt is printed and kept in the audit log. `tally events hand-over`
+    copies the data first.
 
     A TIME is a day (2026-11-23: its first moment), ISO 8601 (2026-11-23T10:57, UTC without a zone), milliseconds since
     1970, or an age (7d, 12h).
@@ -56,7 +56,9 @@ def erase(
         if others:
             others = ["context" if name == "item" else name for name in others]
             raise click.UsageError(f"--value cannot be combined with --{others[0]}.")
-        erase_person(wanted_of(value, name, wanted["customer"]), delete_files=delete_files, yes=yes, as_json=as_json)
+        erase_person(
+            parse_selection(value, name, wanted["customer"]), delete_files=delete_files, yes=yes, as_json=as_json
+        )
         return
     if wanted["customer"] is None or name is not None:
         missing = "--customer, or --value for a person's data" if name is None else "--value with --item"
@@ -99,7 +101,7 @@ def _summarize(plan: ErasurePlan, is_erased: int, *, yes: bool, delete_files: bo
     if plan.rejected_number:
         lines.append(f"{counted(plan.rejected_number, 'rejected event')} {done} as well.")
     if plan.reports:
-        lines += describe_reports(plan.reports, "held" if yes and delete_files else "hold")
+        lines += describe_reports(plan.reports, "contained" if yes and delete_files else "contain")
         if yes and delete_files:
             lines.append("Their files are deleted; those that were being written begin again.")
         elif not delete_files:

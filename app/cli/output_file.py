@@ -1,4 +1,4 @@
-"""The file given on the command line, which a command writes."""
+"""Output file of a command, given on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRIVATE, USUAL = 0o600, 0o666  # modes, before the umask
 
 @contextmanager
 def output_file(target: Path, mode: int = USUAL, *, is_kept: bool = True) -> Iterator[BinaryIO]:
-    """Yield a temporary file beside the target, which replaces the target if nothing fails and it `is_kept`."""
+    """Yield a temporary file beside the target. Without an error, it replaces the target if `is_kept`."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
@@ -30,6 +30,6 @@ def output_file(target: Path, mode: int = USUAL, *, is_kept: bool = True) -> Ite
 
 
 def check_writable(target: Path) -> None:
-    """Raise ClickException if a file could not be written."""
+    """Raise ClickException if the file cannot be written."""
     with output_file(target, is_kept=False):
         pass

@@ -14,36 +14,39 @@ from app.cli.output import command, counted, say, services
 from app.cli.output_file import PRIVATE, output_file
 from app.schemas.reports import source
 from app.schemas.retention import PersonalDataSchema
-from app.services.operations.personal_data import Found
+from app.services.operations.personal_data import PersonalDataMatches
 from app.services.people.principal import SYSTEM
 from app.store.models import Report
 
 STANDARD_INPUT = "-"
 FILES = {
     "deleted": "Report files deleted",
-    "restarted": "Reports that begin again without the events",
-    "cancelled": "Reports that were cancelled, and cannot begin again",
-    "kept": "Report files that stay (delete them with --delete-files)",
-    "in_buckets": "Report files that stay in their buckets",
+    "restarted": "Reports restarted without the events",
+    "cancelled": "Reports cancelled, but not restarted",
+    "kept": "Report files kept (delete them with --delete-files)",
+    "in_buckets": "Report files left in buckets",
 }
 
 
 def value_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for a person's data to a command, which gets `value` and `name`."""
+    """Add the options for a person's data to a command, which then gets `value` and `name`."""
     for option in (
         click.option(
-            "--item", "name", metavar="NAME", help="With --value: only in the item that the catalog names so."
+            "--item",
+            "name",
+            metavar="NAME",
+            help="With --value: only in the context item with this name in the catalog.",
         ),
         click.option(
-            "--value", metavar="TEXT", help="A person's data: all that has this value; - reads it from stdin."
+            "--value", metavar="TEXT", help="A person's data: all that contains this value; - reads it from stdin."
         ),
     ):
         function = option(function)
     return function
 
 
-def wanted_of(value: str, name: str | None, customer: object) -> dict[str, Any]:
-    """Return which data the options mean. The value `-` is the first line of standard input.
+def parse_selection(value: str, name: str | None, customer: object) -> dict[str, Any]:
+    """Return the validated options. The value `-` stands for the first line of standard input.
 
     Raises:
         InputInvalid: an option is invalid.
@@ -92,10 +95,10 @@ def erase_person(wanted: Mapping[str, Any], *, delete_files: bool, yes: bool, as
 )
 @command
 def hand_over(value: str | None, name: str | None, customer: str | None, target: Path, as_json: bool) -> None:
-    """Write a person's data as JSON Lines: all stored and rejected events with a value, of all customers."""
+    """Write a person's data as JSON Lines: all stored, rejected and refused events with a value."""
     if value is None:
         raise click.UsageError("Missing option --value.")
-    found = services().personal_data.find(SYSTEM, wanted_of(value, name, customer))
+    found = services().personal_data.find(SYSTEM, parse_selection(value, name, customer))
     blocks = services().personal_data.hand_over(SYSTEM, found)
     if str(target) == STANDARD_INPUT:
         for block in blocks:
@@ -108,19 +111,19 @@ def hand_over(value: str | None, name: str | None, customer: str | None, target:
 
 
 def describe_reports(reports: Sequence[Report], verb: str) -> list[str]:
-    """Return lines about reports that hold, or held, some of the events."""
+    """Return lines about reports that contain, or contained, some of the events."""
     lines = [f"{counted(len(reports), 'report')} {verb} some of them:"]
     return lines + [f"  {source(one)} {one.customer} {one.product}, started by {one.account_name}" for one in reports]
 
 
-def _describe(found: Found, *, delete_files: bool) -> Iterator[str]:
+def _describe(found: PersonalDataMatches, *, delete_files: bool) -> Iterator[str]:
     if found.is_empty:
-        yield "Nothing has this value."
+        yield "Nothing contains this value."
         return
     yield f"{_numbers(vars(found.total))} would be erased:"
     yield from _describe_rows(found.numbers.rows())
     if found.reports:
-        yield from describe_reports(found.reports, "hold")
+        yield from describe_reports(found.reports, "contain")
         yield (
             "Their files are deleted." if delete_files else "Their files stay. To delete them too, add --delete-files."
         )
@@ -130,8 +133,8 @@ def _describe(found: Found, *, delete_files: bool) -> Iterator[str]:
 
 
 def _describe_receipt(receipt: Mapping[str, Any], key: int) -> Iterator[str]:
-    answers = counted(receipt["removed"]["stored_answers"], "stored answer")
-    yield f"{_numbers(receipt['removed'])} erased, and the contexts in {answers}."
+    answers = counted(receipt["removed"]["stored_responses"], "stored response")
+    yield f"{_numbers(receipt['removed'])} erased, and their contexts in {answers}."
     yield from _describe_rows(receipt["by_customer_and_product"])
     yield from (f"{FILES[name]}: {', '.join(names)}" for name, names in receipt["reports"].items() if names)
     if views := receipt["saved_views"]:

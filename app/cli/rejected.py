@@ -45,7 +45,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a filter of rejected events, which `rejected_filter` reads, to a command."""
     for option in (
         click.option("--text", help="Only with this text in the event or in its reasons."),
-        click.option("--origin", metavar="TEXT", help="Only from this address or network, or of this request id."),
+        click.option("--origin", metavar="TEXT", help="Only from this address or network, or with this request id."),
         click.option(
             "--reason", metavar="REASON", type=click.Choice(list(REASONS)), help=f"One of {', '.join(REASONS)}."
         ),
@@ -66,7 +66,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def list_rejected(limit: int, before: int | None, requests: bool, as_json: bool, **given: Any) -> None:
     """List the newest rejected events with the first reason of each.
 
-    A time is that of arrival. A text is looked for in the latest 20,000 events that match the rest of the filter.
+    Times are times of arrival. --text searches only the latest 20,000 events that match the other options.
     """
     wanted = rejected_filter(**given)
     if requests:
@@ -101,13 +101,13 @@ def show(key: int | str, as_json: bool) -> None:
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=Key())
 @click.option("--all", "everything", is_flag=True, help="All rejected events and refused requests.")
 @filter_options
-@click.option("--parse-timestamps", is_flag=True, help="Read timestamps in ISO 8601; without a zone they are in UTC.")
+@click.option("--parse-timestamps", is_flag=True, help="Parse timestamps in ISO 8601, as UTC if they have no zone.")
 @command
 def resend(ids: tuple[int | str, ...], everything: bool, parse_timestamps: bool, as_json: bool, **given: Any) -> None:
-    """Send rejected events again, those with the given ids, all, or those that match a filter.
+    """Send rejected events again: those with the given ids, all, or those that match a filter.
 
     Events that are now valid are stored and leave the rejected events. They are sent unchanged, unless
-    --parse-timestamps is given. A text is looked for in the latest 20,000 events that match the rest of the filter.
+    --parse-timestamps is given. --text searches only the latest 20,000 events that match the other options.
 
     ID is the number of a rejected event, or the UUID of a refused request. A request is stored as one batch, with its
     valid events, or not at all; for an event that arrived in a request, the whole request is sent. Exits with 3 if
@@ -115,7 +115,7 @@ def resend(ids: tuple[int | str, ...], everything: bool, parse_timestamps: bool,
     """
     wanted = rejected_filter(**given)
     if [bool(ids), everything, not wanted.is_empty].count(True) != 1:
-        raise click.UsageError("Give the ids of rejected events, --all, or a filter, and only one of them.")
+        raise click.UsageError("Give either the ids of rejected events, --all, or a filter.")
     sent, refused = 0, []
     change = READ_TIMESTAMPS if parse_timestamps else Change()
     for outcome in services().resend.send_many(dict.fromkeys(ids) or None, wanted, change):

@@ -62,8 +62,20 @@ def show(name: str, as_json: bool) -> None:
 
 
 @reports.command()
-@click.option("--customer", "customers", required=True, multiple=True, help="Repeatable; a column tells several apart.")
-@click.option("--product", "products", required=True, multiple=True, help="Repeatable, as --customer.")
+@click.option(
+    "--customer",
+    "customers",
+    required=True,
+    multiple=True,
+    help="Repeatable. With several, the file has a column for them.",
+)
+@click.option(
+    "--product",
+    "products",
+    required=True,
+    multiple=True,
+    help="Repeatable. With several, the file has a column for them.",
+)
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @range_options
 @file_options

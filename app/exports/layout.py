@@ -20,7 +20,7 @@ from app.exceptions import RowTooWide
 POSITIONAL = "positional"
 COLUMNS = "columns"
 EXTRA = "*"  # marks the column for items without their own; layouts stored by older versions may have it before others
-LEAD = "\x1f"  # before the name of a column that is no item of the context; no code has this character
+LEAD = "\x1f"  # prefix of a column that is not a context item; no code contains this character
 EXTRA_NAME = "extra"  # the name of that column in files
 COMMON = ("timestamp", "type")  # the first two columns of every report file
 # First characters of a cell that a spreadsheet would run as a formula, from OWASP's list, with the full-width forms
@@ -44,8 +44,8 @@ class Layout:
         contexts: for each event type, the names of its context items in order; empty for POSITIONAL.
         has_context: whether a file with typed columns also has the whole context, as a list. Layouts stored by older
             versions do not say so, and their files have no such column.
-        lead: columns of the event that tell apart what is in a report about several customers or products. Formats that
-            have not all of an event's columns use the layout `led` by them.
+        lead: columns `customer` and `product` of a report about several customers or products. Formats without these
+            columns use the layout `led` by them.
         unlisted: the names of the context items of types that are not in `contexts`.
     """
 
@@ -57,7 +57,7 @@ class Layout:
     unlisted: tuple[str, ...] = ()
 
     def led(self) -> Layout:
-        """Return the layout of contexts before whose items the values of the `lead` columns were put."""
+        """Return the layout for contexts that begin with the values of the `lead` columns."""
         lead = tuple(LEAD + name for name in self.lead)
         if self.kind == POSITIONAL:
             return replace(self, unlisted=lead)
@@ -65,7 +65,7 @@ class Layout:
         return replace(self, columns=(*lead, *self.columns), contexts=contexts, unlisted=lead)
 
     def header(self, width: int) -> list[str]:
-        """Return the unique column names of a file whose widest context has `width` items, the lead among them."""
+        """Return the unique column names of a file whose widest context has `width` items, including the lead."""
         if self.kind == POSITIONAL:
             lead = self.lead if self.unlisted else ()
             return [*COMMON, *lead, *(f"context{number + 1}" for number in range(width - len(lead)))]
@@ -111,7 +111,7 @@ class Layout:
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON object to be stored with the report."""
-        # A version that knows no lead must not write such a report, and so does not find the contexts.
+        # Another key hides the contexts from older versions, which do not know `lead` and must not write such a report.
         contexts = "led_contexts" if self.lead else "contexts"
         value: dict[str, object] = {"kind": self.kind, "columns": self.columns, contexts: dict(self.contexts)}
         return value | ({"has_context": True} if self.has_context else {}) | ({"lead": self.lead} if self.lead else {})

@@ -1,6 +1,6 @@
-"""Access log: a line for each request, if ACCESS_LOG is on. Otherwise no request passes this module.
+"""Access log: a line for each request if ACCESS_LOG is on. Otherwise no request passes through this module.
 
-It has no values of query parameters, because these may be personal data or signatures, and no tokens of paths.
+It omits the values of query parameters, because they may be personal data or signatures, and tokens in paths.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from app.ops.requests import ARRIVED, VARIABLE
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
 
-CALLER = "tally.caller"  # environ key of who sent the request, in words, if that is known; also set in `api.events`
+CALLER = "tally.caller"  # environ key with the name of the sender, if it is known; also set in `api.events`
 TOKEN = re.compile(r"(?<=/unsubscribe/).+", re.DOTALL)  # in paths, also in those that no route serves
 MAX_CHARACTERS = 300  # of each value from the client
 
 log = structlog.get_logger(__name__)
 
 
-def around(app: WSGIApplication) -> WSGIApplication:
-    """Log each request when its response was sent. The environ must have the client's address by then."""
+def wrap(app: WSGIApplication) -> WSGIApplication:
+    """Log each request once its response has been sent. By then, the environ must have the client's address."""
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         status = "500"
@@ -60,7 +60,7 @@ def register(app: Flask, describe_caller: Callable[[], str | None]) -> None:
 
 
 class _Counted:
-    """Body of a response that counts its bytes, and reports them when it is closed."""
+    """Body of a response that counts its bytes, and calls `done` with the number when it is closed."""
 
     def __init__(self, body: Iterable[bytes], done: Callable[[int], None]) -> None:
         self._body, self._done, self._sent = body, done, 0
@@ -97,5 +97,5 @@ def _log(environ: WSGIEnvironment, status: str, sent: int) -> None:
 
 
 def _text(value: str) -> str:
-    """Return a text of WSGI, which has bytes as Latin-1 characters."""
+    """Decode a WSGI string, which contains bytes as Latin-1 characters."""
     return value.encode("latin-1", "replace").decode(errors="replace")

@@ -1,4 +1,4 @@
-"""A rule of the URL map that compiles the functions which build its URLs when the first one is built."""
+"""URL rule that compiles its functions for building URLs only when the first URL is built."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from werkzeug.routing import Rule
 
 
 class LazyRule(Rule):
-    """A rule that starts fast: compiling both functions of all rules takes a quarter of a second.
+    """URL rule that compiles its functions on first use.
 
-    A process builds URLs of few rules, and a command of none.
+    Compiling both functions of all rules takes a quarter of a second, but a process builds URLs of only a few rules,
+    and a command of none.
     """
 
     def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:

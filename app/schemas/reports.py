@@ -25,7 +25,7 @@ COMPRESSIONS = (UNCOMPRESSED, "gzip", "zstd")
 STATUSES = ("RUNNING", "COMPLETE", "TIMEOUT", "FAILED")
 DEFAULT_DELIMITER = "|"
 MAX_SEVERAL = 100  # customers, and products, of a report
-MAX_NAMED = 3  # codes of several that people see
+MAX_NAMED = 3  # codes that `in_words` names
 SEVERAL = {"customers": "customer", "products": "product"}  # the names of lists, and of their items
 MAX_VALUES = 20_000  # of a request; one with a thousand types needs about as many
 
@@ -87,11 +87,11 @@ class FilterSchema(Lenient):
 
 
 class EventFilterSchema(FilterSchema):
-    """Which events a list has: as a report, and optionally those of a batch, or with a value in their context."""
+    """Which events a list has: as for a report, optionally only of a batch, or with a value in their context."""
 
     context = Code(metadata={"description": "The name, in the catalog, of the context item that has the value."})
     value = Item(metadata={"description": "A context item that the events have, the named one or any."})
-    batch = Batch(metadata={"description": "The batch of the events, as the answer to their request named it."})
+    batch = Batch(metadata={"description": "The batch of the events, from the response to their request."})
 
     @validates_schema
     def has_value(self, data: dict[str, Any], **kwargs: object) -> None:
@@ -101,22 +101,22 @@ class EventFilterSchema(FilterSchema):
 
 
 class ReportFilterSchema(FilterSchema):
-    """Which events a report has: of a customer and product, or of several. Both ends of the time are included."""
+    """Which events a report has: of one or several customers and products. Both ends of the time are included."""
 
     customer = Code(metadata={"description": "Known: in the catalog, or seen. Required without customers."})
     product = Code(metadata={"description": "Known: in the catalog, or seen. Required without products."})
-    customers = Several(metadata={"description": "Instead of customer: several, which a column tells apart."})
-    products = Several(metadata={"description": "Instead of product: several, which a column tells apart."})
+    customers = Several(metadata={"description": "Instead of `customer`: several codes, with a column in the file."})
+    products = Several(metadata={"description": "Instead of `product`: several codes, with a column in the file."})
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def one_or_several(self, data: dict[str, Any], given: Mapping[str, object], **kwargs: object) -> None:
+    def require_one_or_several(self, data: dict[str, Any], given: Mapping[str, object], **kwargs: object) -> None:
         """Require either a customer or a list of them, and the same of the product."""
         errors = {}
         for several, one in SEVERAL.items():
             if one not in given and several not in given:
                 errors[one] = [self.fields[one].error_messages["required"]]
             elif one in given and several in given:
-                errors[several] = [f"is beside {one}; send one of the two"]
+                errors[several] = [f"is sent together with {one}; send only one of the two"]
         if errors:
             raise ValidationError(errors)
 
@@ -126,7 +126,7 @@ class ReportFilterSchema(FilterSchema):
         error.messages = {name: found[name] for name in (*self.fields, *found) if name in found}
 
     @post_load
-    def reduce(self, data: dict[str, Any], **kwargs: object) -> dict[str, Any]:
+    def unwrap_single_codes(self, data: dict[str, Any], **kwargs: object) -> dict[str, Any]:
         """Return a list of one code as that code."""
         for several, one in SEVERAL.items():
             if len(data.get(several, ())) == 1:
@@ -215,7 +215,7 @@ class ReportRow(Protocol):
 def job(report: ReportRow) -> dict[str, object]:
     """Return a report for the API: exactly `job, source, status, filter, timing, [output]`, in this order.
 
-    If it is about several customers or products, `customer` or `product` names them in words, and the list is last.
+    If it is about several customers or products, `customer` or `product` summarizes them, and the list is last.
     """
     filter = {"customer": report.customer, "product": report.product}
     given = {"types": report.types, "start": report.start, "end": report.end}
@@ -232,7 +232,7 @@ def job(report: ReportRow) -> dict[str, object]:
 
 
 def in_words(codes: Sequence[str]) -> str:
-    """Return what people see in place of one code."""
+    """Return several codes as a short text, such as `A, B and 5 more`."""
     if len(codes) <= MAX_NAMED:
         return ", ".join(codes)
     named = codes[: MAX_NAMED - 1]

@@ -1,4 +1,4 @@
-"""Schemas of erasures: the options of the command, and which data is a person's."""
+"""Schemas of erasures: the options of the command, and the selection of a person's data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ErasingSchema(Schema):
 
 
 class PersonId(Item):
-    """Text that identifies a person in the context of events. An empty one identifies nobody."""
+    """Text that identifies a person in the context of events. It must not be empty."""
 
     allowed = f"a string of 1 to {MAX_CONTEXT_TEXT:,} characters, without NUL"
 
@@ -60,7 +60,7 @@ class PersonId(Item):
 
 
 class PersonalDataSchema(Schema):
-    """Which data is a person's: all that contains a value, or only in the context item that the catalog names."""
+    """Selection of a person's data: all that contains a value, optionally only in one item of the catalog."""
 
     value = PersonId(required=True)
     item = Code()

@@ -260,7 +260,7 @@ class Session(Table):
 
 
 class EndedSession(Table):
-    """Session that has ended, with the reason, which the browser's next request shows."""
+    """Session that has ended, with the reason, which the browser's next page shows."""
 
     digest = TextField(primary_key=True)  # of the session
     reason = TextField()
@@ -362,9 +362,9 @@ class Report(Table):
     account_name = TextField()
     schedule = BigIntegerField(null=True)  # the schedule that started it
     name = TextField(null=True)  # null: it is called by its filter
-    customer = TextField()  # several: in words
+    customer = TextField()  # a summary if there are several
     product = TextField()
-    customers: Field[list[str] | None] = JsonField(null=True)  # several; null: one
+    customers: Field[list[str] | None] = JsonField(null=True)  # null if there is only one
     products: Field[list[str] | None] = JsonField(null=True)
     types: Field[list[str] | None] = JsonField(null=True)  # as sent; null: not sent
     start = BigIntegerField(null=True)

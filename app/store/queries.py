@@ -9,7 +9,7 @@ from peewee import ColumnBase, Delete, Insert, Model, ModelSelect, Select, Updat
 
 from app.store.backends.backend import Rows
 
-Codes = str | Sequence[str]  # one, or several of which any may match
+Codes = str | Sequence[str]  # one code, or several, any of which may match
 AnySelect = TypeVar("AnySelect", bound=Select)
 AnyModel = TypeVar("AnyModel", bound=Model)
 

@@ -100,7 +100,7 @@ def test_the_page_system_shows_the_last_backup_and_warns_when_it_is_old(app, see
     assert "There is no backup in" in see_system()
     services.scheduler.run_all()
     page = see_system()
-    assert "The last one was made" in page
+    assert "The latest was made" in page
     assert settings.backup_url in page
     assert "There is no backup in" not in page
     clock(13)

@@ -132,7 +132,7 @@ def test_a_persons_data_is_downloaded_and_erased(service: Service, opener: PageO
     page = opener.open(service)
     page.goto("/admin/events?types=OF-A-PERSON")
     page.locator(".events td.when a").first.click()
-    submit(page, "All data")
+    submit(page, "Find everywhere")
     expect(page.locator("table.numbers tbody tr")).to_have_count(3)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as JSON Lines").click()
@@ -141,7 +141,7 @@ def test_a_persons_data_is_downloaded_and_erased(service: Service, opener: PageO
     submit(page, "Erase…")
     assert "u-1717" not in page.url
     submit(page, "Erase 2 events")
-    expect(page.get_by_role("heading", name="Receipt of an erasure")).to_be_visible()
+    expect(page.get_by_role("heading", name="Erasure receipt")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download receipt").click()
     assert json.loads(download.value.path().read_text())["removed"]["events"] == 2

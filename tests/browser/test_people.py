@@ -139,7 +139,7 @@ def test_what_was_typed_survives_a_session_that_an_admin_ended(on_postgresql: Se
     expect(page.locator("#name")).to_have_value("Typed for a while.")
     submit(page, "Start report")
     expect(page.get_by_text("An administrator ended your session.")).to_be_visible()
-    expect(page.get_by_text("What you typed is kept.")).to_be_visible()
+    expect(page.get_by_text("What you typed is saved.")).to_be_visible()
     fill_in(page, name, on_postgresql.passwords[name])
     expect(page.get_by_text("Typed for a while.")).to_be_visible()
     submit(page, "Send it now")

@@ -148,7 +148,7 @@ def test_report_files_that_contain_the_events_are_listed_and_remain(prints, succ
     sources = [complete["first"]["source"], complete["product"]["source"]]
     assert prints(*command)["reports"] == sources
     output = succeeds(*command, "--yes")
-    assert "2 reports hold some of them:" in output
+    assert "2 reports contain some of them:" in output
     assert re.findall(r"JOB-\S+", output) == sources
     assert "To delete them too, add --delete-files." in output
     assert admin.download(sources[0])

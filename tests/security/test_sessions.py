@@ -247,7 +247,7 @@ class TestTheReason:
             (lambda people, who: people.accounts.set_password("anna", "another one", by=who), "password was changed"),
             (lambda people, who: people.accounts.deactivate("anna"), "An administrator deactivated your account."),
             (lambda people, who: people.accounts.remove("anna"), "An administrator removed your account."),
-            (lambda people, who: [people.sessions.begin(who, "") for _ in range(50)], "more than 50 times at once"),
+            (lambda people, who: [people.sessions.begin(who, "") for _ in range(50)], "more than 50 sessions"),
             (lambda people, who: Session.delete().execute(), "Your session has ended."),
         ],
     )

@@ -1,4 +1,4 @@
-"""Codes that a field offers while somebody types in it; see `static/codes.js`."""
+"""Codes that a field suggests while the user types; see `static/codes.js`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OFFERED = 20
 
 @page("/codes")
 def codes() -> ResponseReturnValue:
-    """Return the first codes that contain a text, those that begin with it first, and whether there are more."""
+    """Return the first codes that contain a text, with those that begin with it first, and whether there are more."""
     kind, text = request.args.get("of", ""), request.args.get("text", "").strip()
     if kind not in CODE_KINDS:
         return jsonify({"error": f"of must be one of {', '.join(CODE_KINDS)}."}), 400

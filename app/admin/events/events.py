@@ -17,7 +17,7 @@ from wtforms import Form, StringField
 
 from app.admin.blueprint import services
 from app.admin.datetime_field import DatetimeField, EndField, given_times
-from app.admin.events.links import links_of
+from app.admin.events.links import event_links
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import split_lines
 from app.admin.pages import Values, link_to, page
@@ -167,7 +167,7 @@ def event(key: int) -> str:
         json=readable(found),
         minute=MINUTE,
         entry=entry,
-        links=links_of(one for _, one in [(key, found), *shown]),
+        links=event_links(one for _, one in [(key, found), *shown]),
         **values,
     )
 
@@ -210,7 +210,7 @@ def _list_values(query: EventsQuery, filter: Filter, found: Page) -> Values:
     return {
         "query": query,
         "page": found,
-        "links": links_of(found.events, query.without_page()),
+        "links": event_links(found.events, query.without_page()),
         "is_first": is_first,
         "live": is_first and ("end" not in query.texts or filter["end"] >= now()),
         # Future events, which the page excludes.

@@ -18,15 +18,15 @@ from app.admin.pages import action, confirm, link_to, page, redirect_with
 from app.auth import caller
 from app.exceptions import InputInvalid, TallyError
 from app.schemas.retention import PersonalDataSchema
-from app.services.operations.personal_data import Found
+from app.services.operations.personal_data import PersonalDataMatches
 
-FIND_SECONDS = 20.0  # of a search; measured: two seconds for a million events
-MAX_ERASED = 20_000  # stored events that a request erases; measured: seven seconds on SQLite, with another load
+FIND_SECONDS = 20.0  # time limit of a search; measured: two seconds for a million events
+MAX_ERASED = 20_000  # stored events that a request erases; measured: seven seconds on a busy machine with SQLite
 NO_STORE = {"Cache-Control": "no-store"}
 
 
 class PersonalDataForm(FlaskForm):
-    """Form for the value that is a person's."""
+    """Form for the value that identifies a person."""
 
     value = StringField("Value")
     item = StringField("Context item")
@@ -40,7 +40,7 @@ def personal_data() -> ResponseReturnValue:
 
 @action("/events/personal-data", "events", has_secrets=True)
 def find_personal_data() -> ResponseReturnValue:
-    """Show the numbers of what has the value."""
+    """Show how much data contains the value."""
     form = PersonalDataForm()
     try:
         return _render(form, _find(form))
@@ -75,7 +75,7 @@ def confirm_erase_personal_data() -> ResponseReturnValue:
 
 @action("/events/personal-data/erase", "users", has_secrets=True)
 def erase_personal_data() -> ResponseReturnValue:
-    """Erase the data, and lead to the receipt."""
+    """Erase the data, and redirect to the receipt."""
     form = PersonalDataForm()
     try:
         _, key = services().personal_data.erase(caller(), _wanted(form), delete_files=True, seconds=FIND_SECONDS)
@@ -104,11 +104,11 @@ def _wanted(form: PersonalDataForm) -> dict[str, str]:
     return PersonalDataSchema().check({"value": form.value.data or "", "item": item or None}, "The form")
 
 
-def _find(form: PersonalDataForm) -> Found:
+def _find(form: PersonalDataForm) -> PersonalDataMatches:
     return services().personal_data.find(caller(), _wanted(form), FIND_SECONDS)
 
 
-def _render(form: PersonalDataForm, found: Found | None = None, general: list[str] | None = None) -> str:
+def _render(form: PersonalDataForm, found: PersonalDataMatches | None = None, general: list[str] | None = None) -> str:
     values = {"form": form, "found": found, "general": general or [], "most": MAX_ERASED}
     return render_template("admin/events/personal_data.html", names=services().catalog.item_names(caller()), **values)
 

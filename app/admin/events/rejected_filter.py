@@ -21,7 +21,7 @@ from app.services.rows import RejectedFilter
 
 SUGGESTED = 100  # customers and products that the form suggests
 TEXTS = ("customer", "product", "type", "reason", "origin", "text")
-OF_GROUP = ("product", "type", "reason")  # which a group has itself
+GROUP_FIELDS = ("product", "type", "reason")  # fields that the group itself determines
 REASON_WORDS = {name: describe_reason(*reason) for name, reason in REASONS.items()}
 
 
@@ -59,16 +59,17 @@ class RejectedQuery:
 
     @property
     def beside_group(self) -> dict[str, str]:
-        """Return the URL arguments that a group does not have itself."""
-        return {name: value for name, value in self.address.items() if name not in OF_GROUP}
+        """Return the URL arguments that the group itself does not determine."""
+        return {name: value for name, value in self.address.items() if name not in GROUP_FIELDS}
 
     @property
     def words(self) -> list[str]:
-        """Return what a group is limited to, in words."""
-        found = [f"{self.form[name].label.text}: {value}" for name, value in self.beside_group.items() if name in TEXTS]
+        """Return the parts of the filter that limit a group, in words."""
+        given = {name: value for name, value in self.beside_group.items() if name in TEXTS}
+        found = [f"{self.form[name].label.text.lower()} {value}" for name, value in given.items()]
         if self.filter.start is None and self.filter.end is None:
             return found
-        return [*found, f"Received: {period(self.filter.start, self.filter.end)}"]
+        return [*found, f"time of arrival {period(self.filter.start, self.filter.end)}"]
 
     def values(self) -> Values:
         """Return the template values of the form. An invalid filter matches nothing."""
@@ -84,7 +85,7 @@ def read_query(*, of_group: bool = False) -> RejectedQuery:
         of_group: whether product, type and reason are those of the group that the URL names.
     """
     form = RejectedForm(request.args)
-    given = {name: (form[name].data or "").strip() for name in TEXTS if not (of_group and name in OF_GROUP)}
+    given = {name: (form[name].data or "").strip() for name in TEXTS if not (of_group and name in GROUP_FIELDS)}
     times: dict[str, int | None] = {}
     for field in (form.start, form.end):
         if isinstance(field.data, str):

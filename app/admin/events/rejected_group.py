@@ -31,7 +31,7 @@ CHANGES = {
     "type": "Set type",
     "version": "Set version",
     "timestamp": "Set timestamp to time of arrival",
-    "timestamp-iso": "Read timestamps as ISO 8601",
+    "timestamp-iso": "Parse timestamps as ISO 8601",
 }
 WITHOUT_VALUE = ("", "timestamp", "timestamp-iso")
 SHOWN_CUSTOMERS = 10  # customers that are named before a group is sent
@@ -94,10 +94,10 @@ def remove_group() -> Response:
 
 
 def _read_change(form: GroupForm) -> Change | None:
-    """Return the change that a form names, or None after noting in the form what is wrong with it."""
+    """Return the change that a form describes, or set the form's errors and return None."""
     field, value = form.change.data or "", (form.value.data or "").strip()
     if field not in CHANGES:
-        form.change.errors = [f"{form.change.label.text} has no such choice."]
+        form.change.errors = [f"{form.change.label.text} is not one of the choices."]
     elif field not in WITHOUT_VALUE and not value:
         form.value.errors = ["New value is missing."]
     if form.change.errors or form.value.errors:
@@ -123,12 +123,12 @@ def _query() -> RejectedQuery:
 
 
 def _limits() -> Values:
-    """Return the template values of the filter by which the group is limited."""
+    """Return the template values of the filter that limits the group."""
     return {"query": _query(), "most_searched": SEARCHED}
 
 
 def _filter() -> RejectedFilter:
-    """Return the filter by which the group is limited. Raise InputInvalid if it is invalid."""
+    """Return the filter that limits the group. Raise InputInvalid if it is invalid."""
     query = _query()
     if query.status != 200:
         errors = [*query.general, *(error for field in query.form for error in field.errors)]
@@ -151,7 +151,7 @@ def _link_to_group(key: GroupKey) -> str:
 
 
 def _link_to_rest(key: GroupKey) -> str:
-    """Return the address of what is left of a group, or of the groups if nothing is left."""
+    """Return the URL of a group, or of the list of groups if the group has no events left."""
     try:
         services().rejected_groups.get(caller(), key, _filter())
     except RejectedUnknown:

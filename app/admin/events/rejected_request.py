@@ -15,7 +15,7 @@ from app.admin.events.rejected_filter import read_query
 from app.admin.form_errors import FORM_ERRORS, messages_of, status_of
 from app.admin.pages import action, confirm, link_to, page, redirect_with
 from app.auth import caller
-from app.services.events.resend import ResentRequest, contents_of
+from app.services.events.resend import ResentRequest, count_contents
 from app.services.rows import SEARCHED_REJECTED as SEARCHED
 
 PAGE_SIZE = 50
@@ -41,7 +41,7 @@ def rejected_request(uuid: UUID) -> str:
 def confirm_send_request(uuid: UUID) -> str:
     """Ask before a request is sent, with what its events are about."""
     found = services().rejected.request(caller(), str(uuid))
-    values = {"one": found, "contents": contents_of(found), "most": SHOWN_CODES}
+    values = {"one": found, "contents": count_contents(found), "most": SHOWN_CODES}
     return confirm("admin/events/confirm_send_request.html", link_to("rejected_request", uuid=uuid), **values)
 
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from app.admin.alerts.alerts import firing_rows
 from app.admin.blueprint import services
 from app.admin.events.events import first_event_values
-from app.admin.events.links import links_of
+from app.admin.events.links import event_links
 from app.admin.events.rejected import counts
 from app.admin.events.volume import VolumeQuery, chart_values
 from app.admin.pages import Values, link_to, page
@@ -69,7 +69,7 @@ def _values(query: VolumeQuery) -> Values:
     return {
         "query": query,
         "entries": entries,
-        "links": links_of(event for _, event in entries),
+        "links": event_links(event for _, event in entries),
         "rate": round(services().volume.per_minute(who)),
         "lines": reports,
         "checks": checks,

@@ -11,17 +11,17 @@ from app.auth import caller
 from app.services.operations.system import MOST
 from app.version import VERSION
 
-# What a check that passed says, with its note in place of the braces.
+# Sentences for checks that passed. The check's note replaces the braces.
 WELL = {
-    "database": "It answers and accepts events.",
-    "redis": "It answers, so that new reports start at once.",
+    "database": "It responds and accepts events.",
+    "redis": "It responds, so new reports start at once.",
     "worker": "Ready to write reports: {}.",
-    "scheduler": "It updates charts and removes what has expired.",
-    "storage": "Their storage can be used.",
+    "scheduler": "It updates charts and removes expired data.",
+    "storage": "Their storage is available.",
     "disk": "{}.",
-    "spool": "It is {}: no event waits for the database.",
+    "spool": "It is {}, so no event is waiting for the database.",
     "backup": "Made automatically.",
-    "channels": "Each accepted its last message: {}.",
+    "channels": "All {} delivered their last message.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Forms that were sent after the session had ended: kept, shown after the sign-in, and sent again with a click."""
+"""Pages that show a form sent after the session had ended, and send or discard it after the next sign-in."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PATH = "/kept-forms/<key>"
 SHOWN_CHARACTERS = 500  # of a value
 SIGNED_OUT = "You were signed out."
 BACK = "Your browser's Back button may still show it."
-SECRET = "What you typed is lost, because forms with passwords or other secrets are not kept."  # noqa: S105 - no secret
-WITH_FILE = "What you typed is lost, because forms with files are not kept."
+SECRET = "What you typed is lost, because forms with passwords or other secrets are not saved."  # noqa: S105
+WITH_FILE = "What you typed is lost, because forms with files are not saved."
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class ShownField:
 
 
 def keep_form() -> ResponseReturnValue | None:
-    """Keep the sent form, and lead to the sign-in; or to the kept form if its user has signed in again meanwhile.
+    """Keep the sent form, and redirect to the sign-in, or to the kept form if its user has signed in again meanwhile.
 
-    Return None if the form does not come from a page of the signed-in user, or of nobody known.
+    Return None if the form's page was not shown to the signed-in user, or if its user is unknown.
     """
     account, principal = auth.form_account(), auth.current_principal()
     if account is None or request.endpoint not in forms_kept or (principal and principal.id != account):
@@ -85,7 +85,7 @@ def _kept_address(account: int | None) -> str:
 
 @page(PATH)
 def kept_form(key: str) -> str:
-    """Show a form of the caller that was sent without a session."""
+    """Show one of the caller's forms that was sent without a session."""
     form = services().kept_forms.get(key, caller().id)
     shown = [
         ShownField(_sentence(name), value[:SHOWN_CHARACTERS], max(0, len(value) - SHOWN_CHARACTERS))
@@ -98,7 +98,7 @@ def kept_form(key: str) -> str:
 
 @action(PATH)
 def send_kept_form(key: str) -> Response:
-    """Send the form, whose fields this request has again with a new token, to its own address."""
+    """Redirect this request, which has the form's fields and a new token, to the form's own address."""
     form = services().kept_forms.remove(key, caller().id)
     return redirect(request.root_path + form.address, 307)
 

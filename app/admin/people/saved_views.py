@@ -19,7 +19,7 @@ from app.exceptions import InputInvalid
 from app.services.people import saved_views
 from app.services.people.saved_views import View
 
-# The pages whose filters can be saved: the name, which is also the endpoint, and the title.
+# The pages whose filters can be saved: endpoint and title.
 PAGES = {"events": "Events", "explore": "Explore", "reports": "Reports", "rejected_list": "Rejected events"}
 
 

@@ -21,7 +21,7 @@ PARENT = re.compile(r"/(\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)  # a browser tr
 VIA = "the sign-in page"
 SIGNED_OUT = "You are signed out."
 RECOVERY = "recovery-code"
-KEPT_FORMS = "/admin/kept-forms/"  # what a user typed whose session had ended
+KEPT_FORMS = "/admin/kept-forms/"  # forms that were sent after the session had ended
 
 
 class SignInForm(FlaskForm):

@@ -90,7 +90,7 @@ class ReportForm(FlaskForm):
         return {"filter": filter} | ({"output": output} if output else {})
 
     def codes(self, several: str) -> list[str]:
-        """Return the customers or the products: that of the first field, and those of the lines."""
+        """Return the customers or products: the one of the single field, and those of the lines."""
         more = self.customers if several == "customers" else self.products
         return [code for code in (self[SEVERAL[several]].data, *(more.lines if more else ())) if code]
 
@@ -107,7 +107,7 @@ class ReportForm(FlaskForm):
         return []
 
     def _to_line(self, item: re.Match[str]) -> str:
-        """Return the field of an item of the list of codes, whose first one may be in the field of one code."""
+        """Return the form's name for an item in the list of codes; the first may come from the single field."""
         number = int(item[2]) - bool(self[SEVERAL[item[1]]].data)
         return f"filter.{SEVERAL[item[1]]}" if number < 0 else f"filter.{item[1]}[{number}]"
 

@@ -25,7 +25,7 @@ from app.store.events.filters import EventFilter, NamedItem
 from app.store.models import EventType
 from app.store.queries import Codes
 
-CODE_KINDS = tuple(store.CODE_KINDS)  # of which `find_codes` finds codes
+CODE_KINDS = tuple(store.CODE_KINDS)  # kinds of codes that `find_codes` can find
 KEPT_SECONDS = 2.0  # cache lifetime
 NAMED = 3  # maximum number of near codes in an error
 COMPARED = 200  # number of codes compared for a suggestion, each taking up to a millisecond
@@ -192,7 +192,7 @@ class Catalog:
         return store.find_codes(kind, text, who.customers, limit)
 
     def unknown_customers(self, codes: Sequence[str]) -> list[str]:
-        """Return those of the given customers that occur neither in events nor in the catalog."""
+        """Return the given customers that occur neither in events nor in the catalog."""
         known = store.known_among("customer", codes)
         return [code for code in codes if code not in known]
 
@@ -205,7 +205,7 @@ class Catalog:
         rows = [row for row in store.types() if row.code == code]
         return next((row for row in rows if row.product == product), rows[0] if rows else None)
 
-    def names_of(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    def item_names_by_type(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
         """Return the names of the context items of some pairs of product and type, as `type_named` chooses them."""
         chosen: dict[tuple[str, str], list[str]] = {}
         by_code: defaultdict[str, list[EventType]] = defaultdict(list)
@@ -244,7 +244,7 @@ class Catalog:
         A type that the catalog has under an event's product takes precedence over the same type under other products.
 
         Args:
-            field: what the caller calls the name.
+            field: the caller's field that contains the name.
 
         Raises:
             InputInvalid: no item has the name; names the nearest.
@@ -309,7 +309,7 @@ def _unknown(event: Event, index: int, words: Vocabulary, hints: dict[tuple[str,
 
 
 def _places(place: str, codes: Codes | None) -> list[tuple[str, str]]:
-    """Return codes with the names of their places: that of one code, or those in the list of several."""
+    """Return codes with their places in the request: a field for one code, or items of a list for several."""
     if codes is None or isinstance(codes, str):
         return [] if codes is None else [(place, codes)]
     return [(f"{place}s[{index}]", code) for index, code in enumerate(codes)]

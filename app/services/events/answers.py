@@ -1,4 +1,4 @@
-"""Responses as they are stored under idempotency keys, and their events without the content of some."""
+"""Stored form of the responses under idempotency keys, and removal of the contexts of erased events from them."""
 
 from __future__ import annotations
 

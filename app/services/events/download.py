@@ -42,7 +42,7 @@ _slots = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 
 @dataclass(frozen=True)
-class Found:
+class DownloadRows:
     """Events to download.
 
     Attributes:
@@ -57,7 +57,7 @@ class Found:
 class EventFile:
     """Lines of a file in blocks. It holds a slot until it is closed or garbage-collected."""
 
-    def __init__(self, who: Principal, find: Callable[[], Found], layout: Layout) -> None:
+    def __init__(self, who: Principal, find: Callable[[], DownloadRows], layout: Layout) -> None:
         if not _slots.acquire(blocking=False):
             message = f"{MAX_AT_ONCE} lists of events are being downloaded at this moment. Try again."
             raise RateLimited(message, RETRY_SECONDS)
@@ -111,17 +111,17 @@ class EventDownloads:
         return file
 
 
-def _find(wanted: EventFilter, text: str | None) -> Found:
+def _find(wanted: EventFilter, text: str | None) -> DownloadRows:
     if text is None and wanted.item is None:
         positions = pages.positions(wanted, MAX_ROWS + 1)
-        return Found([key for _, key in positions[:MAX_ROWS]], len(positions) > MAX_ROWS)
+        return DownloadRows([key for _, key in positions[:MAX_ROWS]], len(positions) > MAX_ROWS)
     keys, searched, rest = list[int](), 0, wanted
     while True:
         found = search.search(rest, MAX_ROWS + 1, text)
         keys += [key for _, key in found.positions]
         searched += MAX_SEARCHED // INDEX_ROUNDS if found.looked is None else found.looked
         if len(keys) > MAX_ROWS or found.edge is None or searched >= MAX_SEARCHED:
-            return Found(keys[:MAX_ROWS], len(keys) > MAX_ROWS or found.edge is not None)
+            return DownloadRows(keys[:MAX_ROWS], len(keys) > MAX_ROWS or found.edge is not None)
         rest = replace(wanted, after=found.edge)
 
 

@@ -25,7 +25,7 @@ MAX_GROUPS = 100  # listed
 AT_ONCE = 200  # events that are read, sent and removed together
 BUDGET_SECONDS = 10.0  # time limit of a request that resends a group
 PURGED_AT_ONCE = 1_000
-PREVIEWED = 20_000  # events of a group whose timestamps are read before it is sent
+PREVIEWED = 20_000  # events of a group whose timestamps are parsed for the preview
 PREVIEWED_BYTES = 50_000_000  # after which no further ones are read
 
 
@@ -37,7 +37,7 @@ class Group:
     number: int  # number of events
     customers: int  # number of customers that the events seem to belong to
     last_at: int  # time of the last event
-    first_at: int = 0  # time of the first event; set only if a single group was requested, as the next
+    first_at: int = 0  # time of the first event; only set for a single group, like `newest`
     newest: int = 0  # id of the last event
     trend: Sequence[int] = ()  # number of events in each hour or day, oldest first
 
@@ -79,13 +79,13 @@ class RejectedGroups:
 
     def get(self, who: Principal, key: Key, wanted: RejectedFilter = ALL) -> Group:
         """Return a group, of the events that match. Raise RejectedUnknown if the caller may see none of them."""
-        found = rejected_groups.one(_within(who, key, wanted))
+        found = rejected_groups.totals(_within(who, key, wanted))
         if found is None:
             raise RejectedUnknown("There is no such rejected event any more: they were sent again, or removed.")
         return Group(key, found.number, found.customers, found.last_at, found.first_at, found.newest)
 
     def customers(self, who: Principal, key: Key, limit: int, wanted: RejectedFilter = ALL) -> list[tuple[str, int]]:
-        """Return the customers with the most events of a group: (code, number). The code is empty if it is unknown."""
+        """Return the customers with the most events of a group: (code, number). An unknown customer's code is empty."""
         return rejected_groups.customers(_within(who, key, wanted), limit)
 
     def events(
@@ -95,7 +95,7 @@ class RejectedGroups:
         return rejected.newest(limit, before=before, wanted=_within(who, key, wanted))
 
     def preview_timestamps(self, who: Principal, key: Key, wanted: RejectedFilter = ALL) -> TimestampPreview:
-        """Return what reading timestamps in ISO 8601 would change in a group's newest events.
+        """Return what parsing timestamps in ISO 8601 would change in a group's newest events.
 
         These are PREVIEWED events, or fewer if they are long.
         """

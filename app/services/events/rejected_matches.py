@@ -1,7 +1,7 @@
 """Rejected events and refused requests that contain a value, such as a person's id.
 
-An event may have been rejected because the value is in the wrong place. Therefore it matches if the value is anywhere
-in it, at any depth, except as its customer, product, type, version or time.
+An event may have been rejected because the value is in the wrong place. Therefore an event matches if it contains the
+value anywhere, at any depth, except as its customer, product, type, version or timestamp.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from app.store.models import RejectedEvent, RejectedRequest
 
 AT_ONCE = 500
 NOT_SEARCHED = frozenset({"customer", "product", "type", "version", "timestamp"})
-NOBODYS = ""  # the owner of an event that names no customer, or one that its ingest key may not send
+NO_OWNER = ""  # owner of an event that names no customer, or a customer that its ingest key may not send
 
 
 @dataclass(frozen=True)
-class Sought:
-    """What is sought among rejected events.
+class ValueSearch:
+    """Search for a value among rejected events.
 
     Attributes:
         value: the value.
-        places: the context items of which one must equal the value. None means anywhere.
-        customers: the customers whose events are sought. None means all, and events without an owner.
+        places: the context items that may contain the value. None means anywhere.
+        customers: the customers whose events are searched. None means all, including events without an owner.
         is_limited: whether the caller may not see events without an owner.
     """
 
@@ -47,11 +47,11 @@ class Sought:
     @property
     def owners(self) -> Sequence[str] | None:
         """Return the owners of rejected events that may match. None means all."""
-        return self.customers if self.customers is None or self.is_limited else (*self.customers, NOBODYS)
+        return self.customers if self.customers is None or self.is_limited else (*self.customers, NO_OWNER)
 
 
 class Codes(NamedTuple):
-    """Customer and product that an event names; empty if it names none."""
+    """Customer and product of an event; empty if it has none."""
 
     customer: str
     product: str
@@ -62,9 +62,9 @@ class RequestMatch:
     """Refused request that matches.
 
     Attributes:
-        events: the matching events as JSON and with their codes, by their places. There may be none, if the value is
-            beside the events, or in a field of theirs that Tally ignores.
-        counted: the places of those that are not rejected events of their own. They may have been removed from the
+        events: the matching events as JSON, with their codes, by their places. It is empty if the value is outside the
+            events, or in a field that Tally ignores.
+        counted: the places of matching events that are not also rejected events. They may have been removed from the
             request, but are still in its body.
     """
 
@@ -73,11 +73,11 @@ class RequestMatch:
     counted: set[int]
 
     def counted_codes(self) -> list[Codes]:
-        """Return the codes of each event that counts, or empty ones if the request alone does."""
+        """Return the codes of each counted event, or empty codes if only the request itself matches."""
         return [self.events[place][1] for place in self.counted] if self.events else [Codes("", "")]
 
 
-def events(sought: Sought) -> Iterator[tuple[RejectedEvent, Codes]]:
+def events(sought: ValueSearch) -> Iterator[tuple[RejectedEvent, Codes]]:
     """Yield the rejected events that match, oldest first."""
     last = 0
     while page := store.of_customers(sought.owners, AT_ONCE, after=last):
@@ -89,12 +89,12 @@ def events(sought: Sought) -> Iterator[tuple[RejectedEvent, Codes]]:
                     yield one, codes
 
 
-def requests(sought: Sought) -> Iterator[RequestMatch]:
+def requests(sought: ValueSearch) -> Iterator[RequestMatch]:
     """Yield the refused requests that match, newest first.
 
     A request with events of several customers has no owner, but each of its events has.
     """
-    wanted = ALL.visible_to(None if sought.customers is None else (*sought.customers, NOBODYS))
+    wanted = ALL.visible_to(None if sought.customers is None else (*sought.customers, NO_OWNER))
     before = None
     while page := store.requests(AT_ONCE, before=before, wanted=wanted):
         before = page[-1].id
@@ -104,15 +104,15 @@ def requests(sought: Sought) -> Iterator[RequestMatch]:
                 yield match
 
 
-def _match_request(sought: Sought, request: RejectedRequest) -> RequestMatch | None:
+def _match_request(sought: ValueSearch, request: RejectedRequest) -> RequestMatch | None:
     body = zstandard.decompress(request.body)
     if not _may_contain(sought.value, body):
         return None
     texts, invalid = texts_of(request)
     found = {}
     for place, text in texts.items():
-        is_nobodys = sought.is_limited and place in request.forbidden_places
-        if not is_nobodys and _matches(sought, text):
+        has_no_owner = sought.is_limited and place in request.forbidden_places
+        if not has_no_owner and _matches(sought, text):
             codes = _codes(text)
             if sought.customers is None or codes.customer in sought.customers:
                 found[place] = (text, codes)
@@ -122,20 +122,20 @@ def _match_request(sought: Sought, request: RejectedRequest) -> RequestMatch | N
 
 
 def _may_contain(value: str, body: bytes) -> bool:
-    """Return whether JSON can contain a value: as it is, or with characters that are escaped."""
+    """Return whether JSON can contain a value, literally or with escaped characters."""
     return value.encode() in body or b"\\" in body
 
 
 def _is_beside(value: str, body: bytes, texts: Mapping[int, str]) -> bool:
-    """Return whether the body of a request has a value, but none of its events as Tally reads them."""
+    """Return whether the body of a request contains a value, but none of its events, as Tally reads them, does."""
     try:
         parts = [json.parse(body)]
     except (BodyMalformed, BodyTooLarge):  # the body has one event per line, or is too long to have been accepted
-        parts = [part for line in body.splitlines() if (part := _parsed(line.decode(errors="replace"))) is not None]
-    return _has_value(parts, value) and not any(_has_value([_parsed(text)], value) for text in texts.values())
+        parts = [part for line in body.splitlines() if (part := _parse(line.decode(errors="replace"))) is not None]
+    return _has_value(parts, value) and not any(_has_value([_parse(text)], value) for text in texts.values())
 
 
-def _parsed(text: str) -> object:
+def _parse(text: str) -> object:
     try:
         return json.parse(text.encode())
     except (BodyMalformed, BodyTooLarge):
@@ -147,10 +147,10 @@ def _codes(text: str) -> Codes:
     return Codes(codes["customer"], codes["product"])
 
 
-def _matches(sought: Sought, text: str) -> bool:
+def _matches(sought: ValueSearch, text: str) -> bool:
     if not _may_contain(sought.value, text.encode()):
         return False
-    event = _parsed(text)
+    event = _parse(text)
     if event is None:  # an invalid line, or the beginning of a very long event
         quoted = orjson.dumps(sought.value).decode(), encode_basestring_ascii(sought.value)
         return sought.places is None and any(form in text for form in quoted)
@@ -175,7 +175,7 @@ def _has_item(places: Sequence[NamedItem], value: str, event: dict[str, Any]) ->
 
 
 def _has_value(waiting: list[object], value: str) -> bool:
-    """Return whether any of some parsed values is or contains a value. It does not recurse, as they may be deep."""
+    """Return whether any of the parsed values is or contains a value, without recursion, because they may be deep."""
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):

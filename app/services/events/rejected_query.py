@@ -1,4 +1,4 @@
-"""What a user looks for among rejected events, as pages and commands accept it."""
+"""Filter for rejected events, as pages and commands accept it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FAULTS_OF = {
     "timestamp": ("missing", "wrong"),
     "context": ("missing", "wrong"),
 }
-# What is wrong with an event first: its field and fault, by the name that a query has for it.
+# The first field and fault of an event, by their name in a query.
 REASONS: dict[str, tuple[str, str | None]] = {
     "event": ("", None),
     **{f"{field}-{fault}": (field, fault) for field, faults in _FAULTS_OF.items() for fault in faults},
@@ -30,7 +30,7 @@ REASONS: dict[str, tuple[str, str | None]] = {
 
 
 def describe_reason(field: str, fault: str | None) -> str:
-    """Return in words why an event was rejected."""
+    """Return a description of why an event was rejected."""
     return f"{field} {FAULTS.get(fault or '', 'is wrong')}" if field else "Not an event"
 
 
@@ -57,7 +57,7 @@ def rejected_filter(
     """
     faults = []
     if reason and reason not in REASONS:
-        faults.append(FieldError(f'reason is "{reason[:60]}"; it must be {", ".join(REASONS)}.', field="reason"))
+        faults.append(FieldError(f'reason is "{reason[:60]}"; it must be one of {", ".join(REASONS)}.', field="reason"))
     if text and len(text) > MAX_TEXT:
         faults.append(FieldError(f"text has {len(text):,} characters; it must have at most {MAX_TEXT}.", field="text"))
     if start is not None and end is not None and end < start:

@@ -70,7 +70,7 @@ class Change:
 
     Attributes:
         field: customer, product, type or version, which becomes `value`; or timestamp, which becomes the time at which
-            the event was received, or with the value ISO_8601 the time in ISO 8601 that it has.
+            the event was received, or with the value ISO_8601 the event's own time, parsed as ISO 8601.
     """
 
     field: str = ""
@@ -78,7 +78,7 @@ class Change:
 
     @property
     def reads_timestamps(self) -> bool:
-        """Return whether timestamps in ISO 8601 are read. This keeps their meaning, unlike other changes."""
+        """Return whether timestamps are parsed as ISO 8601. Unlike other changes, this keeps their meaning."""
         return self == READ_TIMESTAMPS
 
     @property
@@ -87,7 +87,7 @@ class Change:
         if not self.field:
             return "nothing"
         if self.reads_timestamps:
-            return "timestamp: read as ISO 8601"
+            return "timestamp: parsed as ISO 8601"
         return f"{self.field}: {'the time of arrival' if self.field == 'timestamp' else self.value}"
 
     def applied(self, one: RejectedEvent) -> str:
@@ -203,7 +203,7 @@ class Resend:
     def _try_event(self, who: Principal, one: RejectedEvent, change: Change) -> Outcome:
         """Send an event alone with a change.
 
-        If it is invalid only now that its timestamp was read, it is kept with that timestamp and its new reasons.
+        If its timestamp was parsed but the event is still invalid, store it with that timestamp and its new reasons.
         """
 
         def send() -> None:
@@ -221,7 +221,7 @@ class Resend:
     def _try_request(
         self, who: Principal, request: RejectedRequest, members: Sequence[RejectedEvent], change: Change
     ) -> Outcome:
-        """Send a request with some of its rejected events changed; timestamps are read in all of them."""
+        """Send a request with some of its rejected events changed. Timestamps are parsed in all of them."""
         stored: list[int] = []
 
         def send() -> None:
@@ -313,8 +313,8 @@ class Resend:
         return Resent(event, earlier=True)
 
 
-def contents_of(request: RejectedRequest) -> list[tuple[str, str, int]]:
-    """Return how many events of a request are sent again for each customer and product, most first."""
+def count_contents(request: RejectedRequest) -> list[tuple[str, str, int]]:
+    """Return the number of events of a request to send again by customer and product, largest first."""
     texts, _ = texts_of(request)
     codes = (codes_of(text) for place, text in texts.items() if place not in request.excluded_places)
     counted = Counter((one["customer"], one["product"]) for one in codes)

@@ -23,12 +23,12 @@ class _Stamped(msgspec.Struct):
 
 @dataclass
 class TimestampPreview:
-    """What reading the timestamps of some events would change.
+    """What parsing the timestamps of some events would change.
 
     Attributes:
-        samples: the first of them, as text and in milliseconds.
+        samples: the first timestamps, as text and in milliseconds.
         readable, unreadable: numbers of events.
-        without_zone: number of readable ones without a zone, which are in UTC.
+        without_zone: number of readable timestamps without a zone, which are taken as UTC.
     """
 
     samples: list[tuple[str, int]] = field(default_factory=list)
@@ -38,12 +38,12 @@ class TimestampPreview:
 
     @property
     def number(self) -> int:
-        """Return the number of events that were looked at."""
+        """Return the number of examined events."""
         return self.readable + self.unreadable
 
 
 def preview(events: Iterable[RejectedEvent]) -> TimestampPreview:
-    """Return what reading the timestamps of some events would change."""
+    """Return what parsing the timestamps of some events would change."""
     found = TimestampPreview()
     for one in events:
         read = _read(one.event)

@@ -1,4 +1,4 @@
-"""Receipt of an erasure of personal data: what was removed where. It does not contain the value itself."""
+"""Receipt of an erasure of personal data: what was removed from where. It does not contain the value itself."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-EXPLANATION = "SHA-256 of the value in UTF-8. Whoever knows the value can check that this receipt is about it."
+EXPLANATION = "SHA-256 of the value in UTF-8. Anyone who knows the value can check that this receipt is about it."
 ELSEWHERE = (
-    "Backups of Tally: restoring one brings the events back. Erase again afterwards.",
-    "Files that were downloaded, and objects in buckets of reports.",
-    "Copies of programs that read events by the API.",
-    "What people typed: names of reports, views and users, and descriptions of the catalog.",
-    "Spools of other hosts: erase again once each of them has delivered its events.",
-    "Pages of the database's files that are free but not yet overwritten, and its write-ahead log.",
+    "Backups of Tally. Restoring one brings the events back; erase again afterwards.",
+    "Downloaded files, and report files in buckets.",
+    "Copies held by programs that read events through the API.",
+    "Text that people typed: names of reports, views and users, and descriptions in the catalog.",
+    "Spools of other hosts. Erase again once each of them has delivered its events.",
+    "Free pages of the database's files that are not yet overwritten, and its write-ahead log.",
 )
 
-DAMAGED = "The damaged file {name} of this host's spool, which may have events of anyone."
+DAMAGED = "The damaged file {name} in this host's spool, which may contain anyone's events."
 
 
 @dataclass
 class Removed:
-    """Numbers of what one customer's product had: events, rejected events, other events in refused requests."""
+    """Counts for one customer's product: events, rejected events, and other events in refused requests."""
 
     events: int = 0
     rejected: int = 0
@@ -34,8 +34,8 @@ class Removed:
 Pair = tuple[str, str]  # customer and product; empty if a rejected event does not name them
 
 
-class Tally(defaultdict[Pair, Removed]):
-    """Numbers by customer and product."""
+class CountsByPair(defaultdict[Pair, Removed]):
+    """Counts by customer and product."""
 
     def __init__(self) -> None:
         super().__init__(Removed)
@@ -59,8 +59,8 @@ class ReportFiles:
 
     Attributes:
         deleted: the file was deleted.
-        restarted: the report was being written, and begins again without the events.
-        cancelled: it was being written, and could not begin again.
+        restarted: the report was being written, and was restarted without the events.
+        cancelled: the report was being written, and could not be restarted.
         kept: the file stays, because deleting was not requested.
         in_buckets: the file is in a bucket, where Tally deletes nothing.
     """
@@ -86,8 +86,8 @@ class Receipt:
     requested_by: str
     began_at: int
     spooled: int = 0
-    removed: Tally = field(default_factory=Tally)
-    stored_answers: int = 0
+    removed: CountsByPair = field(default_factory=CountsByPair)
+    stored_responses: int = 0
     saved_views: list[str] = field(default_factory=list)
     reports: ReportFiles = field(default_factory=ReportFiles)
     damaged_spools: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Receipt:
             "began_at": _iso(self.began_at),
             "ended_at": _iso(self.ended_at),
             "removed": asdict(self.removed.total())
-            | {"stored_answers": self.stored_answers, "delivered_from_spool": self.spooled},
+            | {"stored_responses": self.stored_responses, "delivered_from_spool": self.spooled},
             "by_customer_and_product": self.removed.rows(),
             "reports": asdict(self.reports),
             "saved_views": self.saved_views,
@@ -113,7 +113,7 @@ class Receipt:
 
 
 def digest(value: str) -> str:
-    """Return what stands for the value in the receipt and the audit log."""
+    """Return the hash that replaces the value in the receipt and the audit log."""
     return hashlib.sha256(value.encode()).hexdigest()
 
 

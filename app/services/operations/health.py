@@ -46,7 +46,7 @@ NO_SCHEDULER = (
     "Start one: tally scheduler."
 )
 UNUSABLE = "The storage of report files cannot be used."
-NO_STORAGE = "{reason} Reports fail until that is mended; events are not affected."
+NO_STORAGE = "{reason} Reports fail until that is fixed; events are not affected."
 FULL = "The disk of {folder} has {megabytes} MB left. Make room, or move DATA_DIR."
 NO_SPOOL = "The spool cannot be written: {reason}. Events are refused while the database is away."
 NO_BACKUP = "There is no backup in {place} yet. If this persists, see “backup failed” in the scheduler's log."

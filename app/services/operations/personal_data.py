@@ -1,11 +1,11 @@
 """A person's data: everything that contains a value, such as a user's id, across customers.
 
-It is found, handed over and erased in the same places: stored events, rejected events, refused requests, stored
-responses to requests, report files, and saved views. Events in this machine's spool are delivered first. What is found
-is complete as of the beginning, or there is an error.
+Finding, handing over and erasing cover the same places: stored events, rejected events, refused requests, stored
+responses to requests, report files, and saved views. Events in this host's spool are delivered first. The result
+is complete as of the beginning; otherwise an error is raised.
 
-An erasure removes the stored events last, because they lead to everything else. If it is interrupted, the next one
-therefore finds what is left.
+An erasure removes the stored events last, because they lead to everything else. Therefore, after an interruption, the
+next erasure finds what is left.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from app.services.catalog.lookup import Catalog
 from app.services.events import answers, rejected_matches
 from app.services.events.listing import to_event
 from app.services.events.rejected import RejectedEvents, erase_from
-from app.services.events.rejected_matches import Sought
+from app.services.events.rejected_matches import ValueSearch
 from app.services.events.spool import EventSpool
-from app.services.operations.erasure_receipt import Pair, Receipt, Removed, Tally, digest
+from app.services.operations.erasure_receipt import CountsByPair, Pair, Receipt, Removed, digest
 from app.services.people import audit, saved_views
 from app.services.people.audit import AuditRecord
 from app.services.people.principal import Principal
@@ -77,24 +77,23 @@ class PairEvents:
 
 
 @dataclass
-class Found:
+class PersonalDataMatches:
     """Everything that contains the value.
 
     Attributes:
         sought: the value and the scope for rejected events, or None if the caller may not see any.
-        read: number of stored events at that time that were looked at.
         numbers: what was found, by customer and product.
         events: the stored events.
-        received: when those were received that may be in a stored response.
-        sequences: the sequence numbers of these by their batch.
+        received: times of receipt of the events that may be in a stored response.
+        sequences: the sequence numbers of those events by their batch.
         reports: reports with a file that contains some of the events, or that is being written.
         views: saved views of all users that seek the value, if the caller may remove them.
     """
 
     filter: EventFilter
     item: str | None
-    sought: Sought | None
-    numbers: Tally = field(default_factory=Tally)
+    sought: ValueSearch | None
+    numbers: CountsByPair = field(default_factory=CountsByPair)
     events: dict[Pair, PairEvents] = field(default_factory=lambda: defaultdict(PairEvents))
     received: set[int] = field(default_factory=set)
     sequences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -105,7 +104,7 @@ class Found:
 
     @property
     def value(self) -> str:
-        """Return the value that is sought."""
+        """Return the value that was searched for."""
         return self.filter.item or ""
 
     @property
@@ -120,7 +119,7 @@ class Found:
 
     @property
     def details(self) -> dict[str, object]:
-        """Return what the audit log says about it."""
+        """Return the details for the audit log."""
         total = self.total
         sought = {"value SHA-256": digest(self.value), "item": self.item or "any"}
         return {**sought, "events": total.events, "rejected": total.rejected, "refused": total.refused}
@@ -141,7 +140,7 @@ class PersonalData:
         self._rejected = rejected
         self._spool = spool
 
-    def find(self, who: Principal, wanted: Mapping[str, Any], seconds: float | None = None) -> Found:
+    def find(self, who: Principal, wanted: Mapping[str, Any], seconds: float | None = None) -> PersonalDataMatches:
         """Return everything of the customers that the caller may see; rejected events only with their permission.
 
         Args:
@@ -156,17 +155,17 @@ class PersonalData:
         if seconds is None:
             return self._find(self._query(who, wanted), who, by_value.settled)
         if not _slots.acquire(blocking=False):
-            raise RateLimited(f"{MAX_AT_ONCE} searches of all events run at this moment. Try again.", RETRY_SECONDS)
+            raise RateLimited(f"{MAX_AT_ONCE} searches of all events are already running. Try again.", RETRY_SECONDS)
         try:
             return self._find(self._query(who, wanted), who, by_value.settled, time.monotonic() + seconds)
         finally:
             _slots.release()
 
-    def hand_over(self, who: Principal, found: Found) -> Iterator[bytes]:
+    def hand_over(self, who: Principal, found: PersonalDataMatches) -> Iterator[bytes]:
         """Return what was found as JSON Lines, a few at a time. The connection is released before each is sent."""
         details = found.details | {"customers": sorted({customer for customer, _ in found.numbers})}
         audit.note(who, "personal data handed over", "personal data", details, customer=found.only_customer)
-        return _lines(found)
+        return _encode_matches(found)
 
     def erase(
         self,
@@ -199,12 +198,12 @@ class PersonalData:
         waiting = self._remove_files(who, found.reports, receipt) if delete_files else []
         if not delete_files:
             for report in found.reports:
-                (receipt.reports.in_buckets if _bucket(report) else receipt.reports.kept).append(source(report))
+                (receipt.reports.in_buckets if _bucket_name(report) else receipt.reports.kept).append(source(report))
         for view in found.views:
             with suppress(ViewUnknown):  # its owner has removed it
                 saved_views.remove(who, view)
         receipt.saved_views = [f"{view.page} {view.id} of {view.owner}" for view in found.views]
-        receipt.stored_answers = _clear_answers(found)
+        receipt.stored_responses = _clear_answers(found)
         _erase_rejected(found)
         for (customer, product), some in sorted(found.events.items()):
             for number in store.erase_keys(customer, product, some.keys):
@@ -219,9 +218,9 @@ class PersonalData:
 
     def receipt(self, who: Principal, key: int) -> AuditRecord:
         """Return the audit entry with a receipt. Raise AuditUnknown if there is none, or the caller may not see it."""
-        return audit.one(who, key, ERASED)
+        return audit.get(who, key, ERASED)
 
-    def _query(self, who: Principal, wanted: Mapping[str, Any]) -> Found:
+    def _query(self, who: Principal, wanted: Mapping[str, Any]) -> PersonalDataMatches:
         customer, item, value = wanted.get("customer"), wanted.get("item"), wanted["value"]
         if customer is not None and not who.sees(customer):
             raise Forbidden(f"You may not see data of the customer {customer}.")
@@ -231,10 +230,12 @@ class PersonalData:
             places = self._catalog.places(who, item, field="item")
             events = replace(events, types=sorted({place.type for place in places}), places=places)
         may_see_rejected = who.may("system")
-        sought = Sought(value, events.places, customers, who.customers is not None) if may_see_rejected else None
-        return Found(events, item, sought)
+        sought = ValueSearch(value, events.places, customers, who.customers is not None) if may_see_rejected else None
+        return PersonalDataMatches(events, item, sought)
 
-    def _find(self, found: Found, who: Principal, cut: Callable[[], int], until: float | None = None) -> Found:
+    def _find(
+        self, found: PersonalDataMatches, who: Principal, cut: Callable[[], int], until: float | None = None
+    ) -> PersonalDataMatches:
         found.spooled = self._empty_spool()
         self._rejected.flush()
         last, oldest = cut(), idempotency.oldest()
@@ -265,14 +266,14 @@ class PersonalData:
         return found
 
     def _empty_spool(self) -> int:
-        """Deliver the events of this machine's spool, and return their number."""
+        """Deliver the events of this host's spool, and return their number."""
         waiting, until = self._spool.waiting(), time.monotonic() + SPOOL_SECONDS
         while left := self._spool.waiting():
             self._spool.deliver()
             if (left := self._spool.waiting()) and time.monotonic() > until:
                 raise SearchIncomplete(
-                    f"Nothing was searched or removed, because {left:,} events still wait in this machine's spool, and "
-                    "cannot be searched there. Try again once they are in the database; the page System shows it."
+                    f"Nothing was searched or removed, because {left:,} events are still in this host's spool, where "
+                    "they cannot be searched. Try again once they are in the database; the page System shows it."
                 )
             time.sleep(0.2 if left else 0)
         return waiting
@@ -283,7 +284,7 @@ class PersonalData:
         for report in reports:
             if self._reports.cancel(who, report):
                 cancelled.append(report)
-            elif _bucket(report):
+            elif _bucket_name(report):
                 receipt.reports.in_buckets.append(source(report))
             else:
                 self._reports.delete(who, report)
@@ -303,19 +304,18 @@ def _check_time(until: float | None, read: int, last: int) -> None:
     if until is not None and time.monotonic() > until:
         share = f"{100 * read // max(1, last)} %"
         raise SearchIncomplete(
-            f"There are too many events to search them all for a page: {share} were read in the time limit. Nothing "
-            "was removed. Use the commands on the server, which have no limit: `tally events hand-over` and "
-            "`tally events erase`, with --value."
+            f"The search reached its time limit after {share} of the events. Nothing was removed. Use the commands on "
+            "the server, which have no time limit: `tally events hand-over` and `tally events erase`, with --value."
         )
 
 
-def _bucket(report: Report) -> str | None:
+def _bucket_name(report: Report) -> str | None:
     bucket: str | None = (report.output or {}).get("bucketName")
     return bucket
 
 
-def _clear_answers(found: Found) -> int:
-    """Remove the content of the events from stored responses, and return how many had some."""
+def _clear_answers(found: PersonalDataMatches) -> int:
+    """Remove the content of the events from stored responses, and return the number of changed responses."""
     number, covered = 0, -1
     for received in sorted(found.received):
         first, last = max(received - BEFORE_MS, covered + 1), received + AFTER_MS
@@ -331,37 +331,39 @@ def _clear_answers(found: Found) -> int:
     return number
 
 
-def _erase_rejected(found: Found) -> None:
+def _erase_rejected(found: PersonalDataMatches) -> None:
     for begin in range(0, len(found.rejected), REJECTED_AT_ONCE):
         rejected.remove(found.rejected[begin : begin + REJECTED_AT_ONCE])
     for match in rejected_matches.requests(found.sought) if found.sought else ():
         erase_from(match.request, {*match.events})
 
 
-def _lines(found: Found) -> Iterator[bytes]:
+def _encode_matches(found: PersonalDataMatches) -> Iterator[bytes]:
     for pair in sorted(found.events):
         keys = found.events[pair].keys
         for begin in range(0, len(keys), ROWS_AT_ONCE):
             events = map(to_event, pages.rows(keys[begin : begin + ROWS_AT_ONCE]))
             release()
-            yield b"".join(_line("stored", msgspec.to_builtins(event)) for event in events)
+            yield b"".join(_encode_line("stored", msgspec.to_builtins(event)) for event in events)
     if found.sought is None:
         return
     for one, _ in rejected_matches.events(found.sought):
-        yield _line("rejected", {"received": one.received_at, "reasons": one.reasons, "event": _parsed(one.event)})
+        yield _encode_line(
+            "rejected", {"received": one.received_at, "reasons": one.reasons, "event": _parse(one.event)}
+        )
     for match in rejected_matches.requests(found.sought):
         for place in sorted(match.counted):
-            event = _parsed(match.events[place][0])
-            yield _line("refused", {"received": match.request.received_at, "event": event})
+            event = _parse(match.events[place][0])
+            yield _encode_line("refused", {"received": match.request.received_at, "event": event})
     release()
 
 
-def _line(state: str, values: dict[str, object]) -> bytes:
+def _encode_line(state: str, values: dict[str, object]) -> bytes:
     return orjson.dumps({"state": state} | values, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _parsed(text: str) -> object:
-    """Return an event as JSON, or as its text if it is none."""
+def _parse(text: str) -> object:
+    """Return an event as parsed JSON, or as its text if it is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -37,8 +37,8 @@ SHRINK_SECONDS = 10.0
 SCHEDULE_SECONDS = 10.0
 EVALUATE_SECONDS = 10.0  # to the next look whether an evaluation of the alert rules is due
 NOTIFY_SECONDS = 5.0
-# Larger tables of events get the index on request only, because its creation takes a processor for longer: some eight
-# minutes at this size.
+# A larger table of events gets the index only by command, because creating it occupies a processor for long: about
+# eight minutes at this size.
 MAX_INDEXED_BYTES = 4 * 1024**3
 INDEX_SECONDS = 600.0  # to the next look whether the index of context items exists
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
@@ -165,7 +165,7 @@ class Scheduler:
             time.sleep(seconds)
 
     def count(self) -> None:
-        """Bring the hourly counts up to date, and what batches are found by."""
+        """Bring the hourly counts up to date, and the records by which batches are found."""
         while hourly_counts.advance():
             pass
         batches.record_ranges()

@@ -140,7 +140,7 @@ def note(
         action: a key of ACTIONS; otherwise KeyError is raised.
         object: the target in words: `user olga`, `report JOB-…`, `product PORTFOLIO`.
         details: further details by name: text, numbers, lists of text, which are shortened, or a document, which
-            is stored whole and not shown in the list.
+            is stored in full and not shown in the list.
         customer: the customer whose data it concerns. Users limited to other customers cannot see the entry.
     """
     if action not in ACTIONS:
@@ -164,20 +164,20 @@ def page(who: Principal, sought: AuditFilter, limit: int, before: int | None = N
     Entries about a customer are included only if the user may currently see that customer. Only user managers see the
     addresses of other users.
     """
-    found = store.newest(limit + 1, sought, _seen(who), before=before)
+    found = store.newest(limit + 1, sought, _visibility(who), before=before)
     more = found[limit - 1].id if len(found) > limit else None
     return Page([_record(who, row) for row in found[:limit]], more)
 
 
-def one(who: Principal, key: int, action: str) -> AuditRecord:
+def get(who: Principal, key: int, action: str) -> AuditRecord:
     """Return an entry about an action by its id.
 
     Raises:
         AuditUnknown: there is none, or the user may not see it; see `page`.
     """
-    found = store.newest(1, AuditFilter(action=action), _seen(who), before=key + 1)
+    found = store.newest(1, AuditFilter(action=action), _visibility(who), before=key + 1)
     if not found or found[0].id != key:
-        raise AuditUnknown(f"There is no entry {key} of the audit log about this, or it is not yours.")
+        raise AuditUnknown(f"There is no audit log entry {key} of this kind, or it is not yours.")
     return _record(who, found[0])
 
 
@@ -195,7 +195,7 @@ def nobody(address: str) -> Principal:
     return Principal(0, "", "", (), "", address)
 
 
-def _seen(who: Principal) -> store.Seen:
+def _visibility(who: Principal) -> store.Seen:
     actions = [action for action, permission in ACTIONS.items() if who.may(permission)]
     return store.Seen(who.id, actions, who.customers)
 

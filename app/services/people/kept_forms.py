@@ -1,4 +1,4 @@
-"""Forms that users sent after their session had ended, kept in Redis until the same user signs in and sends them again.
+"""Forms that users sent after their session had ended. Redis keeps them until the same user signs in and sends them.
 
 A form is kept for the user to whom its page was shown. Nobody else gets it, not even in the same browser.
 """
@@ -18,12 +18,12 @@ KEPT_MINUTES = 30
 MAX_BYTES = 64 * 1024  # of a form, with its address
 MAX_FORMS = 20  # of a user in KEPT_MINUTES, so that nobody fills Redis
 KEY_BYTES = 18
-TOO_LARGE = f"What you typed is lost, because only forms of up to {MAX_BYTES // 1024} KiB are kept."
-TOO_MANY = f"What you typed is lost, because {MAX_FORMS} of your forms are kept already."
-AWAY = "What you typed is lost, because Redis, which would keep it, cannot be reached."
+TOO_LARGE = f"What you typed is lost, because only forms of up to {MAX_BYTES // 1024} KiB are saved."
+TOO_MANY = f"What you typed is lost, because {MAX_FORMS} of your forms are already saved."
+AWAY = "What you typed is lost, because Redis, which would store it, cannot be reached."
 UNKNOWN = (
-    f"No form of yours is kept here. It is kept for {KEPT_MINUTES} minutes, until you send or discard it, and only for "
-    "the user who filled it in."
+    f"There is no saved form here. A form is saved for {KEPT_MINUTES} minutes, until it is sent or discarded, and only "
+    "for the user who filled it in."
 )
 
 log = structlog.get_logger(__name__)

@@ -78,7 +78,7 @@ class Principal:
         return permission in self.permissions
 
     def sees(self, *customers: str) -> bool:
-        """Return whether the user may see data of a customer, or of each of several."""
+        """Return whether the user may see data of all the given customers."""
         return self.customers is None or set(customers) <= set(self.customers)
 
     def covers(self, customers: Sequence[str] | None) -> bool:

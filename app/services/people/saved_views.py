@@ -1,6 +1,6 @@
-"""Saved views: filters of a page that a user keeps under a name, for themself or shared with all users.
+"""Saved views: filters of a page that a user saves under a name, privately or shared with all users.
 
-A view is the query of a page's URL and nothing more. Who opens it sees what their own role and customers permit.
+A view is only the query of a page's URL. A user who opens it sees what their own role and customers permit.
 """
 
 from __future__ import annotations
@@ -80,10 +80,11 @@ def add(who: Principal, page: str, query: str, name: str, *, is_shared: bool = F
         raise InputInvalid("The view has a fault.", [FieldError("The filter has a NUL character; it must have none.")])
     if not 1 <= len(query) <= MAX_QUERY:
         fault = f"The filter has {len(query):,} characters; it must have 1 to {MAX_QUERY:,}."
-        raise InputInvalid("The view has a fault.", [FieldError(fault)])
+        raise InputInvalid("The view is invalid.", [FieldError(fault)])
     with transaction():
         if store.count(who.id) >= MAX_VIEWS:
-            raise InputInvalid("There are too many views.", [FieldError(f"You have {MAX_VIEWS} views. Remove one.")])
+            fault = f"You have {MAX_VIEWS} saved views, which is the maximum. Remove one first."
+            raise InputInvalid("There are too many views.", [FieldError(fault)])
         row = store.add(who.id, page, loaded["name"], query, is_shared, now())
         if row is None:
             fault = f'name is "{loaded["name"]}", which another of your views of this page has; choose a different one.'
@@ -97,7 +98,7 @@ def remove(who: Principal, view: View) -> None:
     """Remove a view.
 
     Raises:
-        Forbidden: it is of another user, and the caller is no admin.
+        Forbidden: it belongs to another user, and the caller is not an admin.
         ViewUnknown: it was removed in the meantime.
     """
     if not view.may_remove:

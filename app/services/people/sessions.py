@@ -30,7 +30,7 @@ SECRET_BYTES = 32
 NOTED_MS = 60_000  # precision of the last use
 MAX_SESSIONS = 50  # per user, so that a program that signs in for each request does not fill the table
 MAX_AGENT = 300
-# What a browser shows whose session has ended.
+# What a browser shows after its session has ended.
 REASONS = {
     EndReason.SIGNED_OUT: "You signed out.",
     EndReason.BY_USER: "You ended this session from another browser.",
@@ -41,8 +41,8 @@ REASONS = {
     EndReason.SECOND_FACTOR: "Your second factor was turned on in another browser, which ended this session.",
     EndReason.DEACTIVATED: "An administrator deactivated your account.",
     EndReason.REMOVED: "An administrator removed your account.",
-    EndReason.NO_ROLE: "None of your groups at the identity provider has a role here any more.",
-    EndReason.TOO_MANY: f"You signed in more than {MAX_SESSIONS} times at once, which ended your oldest session.",
+    EndReason.NO_ROLE: "None of your groups at the identity provider has a role here anymore.",
+    EndReason.TOO_MANY: f"You had more than {MAX_SESSIONS} sessions, so the oldest one was ended.",
     EndReason.EXPIRED: "Your session has expired.",
 }
 

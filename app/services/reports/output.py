@@ -107,9 +107,9 @@ class Format:
 
 
 class Csv(Format):
-    """CSV, with a delimiter, and optionally with a header and cells that no spreadsheet runs.
+    """CSV with a delimiter, and optionally with a header and cells that no spreadsheet runs.
 
-    The lead of a layout is columns after the type.
+    The lead columns of a layout come after the type.
     """
 
     extension, media_type = ".csv", "text/csv"

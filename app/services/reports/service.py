@@ -54,14 +54,14 @@ NO_PARQUET = (
 )
 
 ONE_PRODUCT = (
-    'output.layout is "columns"; it must be "positional" for several products, because each has columns of its own.'
+    'output.layout is "columns"; it must be "positional" for several products, because each has its own columns.'
 )
 ROOM_SECONDS = 60  # Retry-After for a user with too many waiting reports
 REMOVED = "The report's file was removed, or another took its place. Start the report again."
 HEARD_MS = 2_500  # five heartbeats; a page says within five seconds that a worker was killed
 MAX_PREVIEWED_ROWS = 200_000  # events that a preview counts
 SAMPLE_ROWS = 5
-EMPTY = {"customer": None, "product": None}  # of a filter with several
+EMPTY = {"customer": None, "product": None}  # defaults for a filter that has `customers` or `products` instead
 BEFORE_ALL = (0, -1)  # a position before that of any event
 LINK_SECONDS = 60  # validity of the storage's own link, which our longer-lived link creates on each use
 
@@ -384,7 +384,7 @@ class Reports:
             raise InputInvalid("The report's output cannot be made.", [FieldError(NO_PARQUET)])
         wanted = output.get("layout") if format.has_layout else None
         if len(products) > 1 and wanted == COLUMNS:
-            raise InputInvalid("The report cannot be laid out so.", [FieldError(ONE_PRODUCT)])
+            raise InputInvalid("The report cannot have this layout.", [FieldError(ONE_PRODUCT)])
         layout = Layout(POSITIONAL) if len(products) > 1 else self._catalog.layout(products[0], wanted)
         lead = tuple(one for one, codes in _codes(filter).items() if len(codes) > 1)
         return format.accepted_layout(replace(layout, lead=lead))
@@ -413,7 +413,7 @@ def check_name(name: str | None) -> str | None:
 
 
 def _codes(filter: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """Return the customers and the products of a filter, by the name of one."""
+    """Return the customers and products of a filter, under the keys `customer` and `product`."""
     return {one: filter.get(several) or [filter[one]] for several, one in SEVERAL.items()}
 
 

@@ -114,7 +114,7 @@ class Backend(Protocol):
     def context_width(self) -> str: ...
     def context_item(self, index: int) -> str: ...  # counted from 0
     def json_items(self, column: ColumnBase) -> Node: ...  # rows with the `value` of each item of a JSON array
-    def led_context(self, columns: Sequence[str]) -> str: ...  # a context after the values of columns of the event
+    def led_context(self, columns: Sequence[str]) -> str: ...  # a context with column values before it
     def has_item(self) -> str: ...  # whether a text, each of its parameters, equals one of the context's items
     def unless_wider(self, value: str, width: int) -> str: ...  # a whole number, or RowTooWide in `csv_blocks`
 
@@ -138,7 +138,7 @@ class Backend(Protocol):
     # The index of the first items of contexts. It may be missing until `index_items` has created it, which takes long
     # if there are many events, but blocks nothing.
     def has_item_index(self) -> bool: ...
-    def index_items(self, max_bytes: int | None = None) -> bool: ...  # False: the table of events is larger than that
+    def index_items(self, max_bytes: int | None = None) -> bool: ...  # False if the table is larger
 
     def find_by_item(self, query: str, parameters: Values, seconds: float) -> Rows | None:
         """Return the rows of a query for events with an item, or None if it takes longer or there is no index."""

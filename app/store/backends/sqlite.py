@@ -260,7 +260,7 @@ class SqliteBackend(Availability, SqliteDatabase):  # type: ignore[misc]  # nobo
         return f"'[' || {lead} || {rest}" if columns else "context"
 
     def has_item(self) -> str:
-        # A comparison of text takes a third of the time. Contexts are stored with the quoting of `json_quote`.
+        # `instr` takes a third of the time of `json_each`, and works because `json_quote` quotes as stored contexts do.
         return "(instr(context, json_quote(?)) AND EXISTS (SELECT 1 FROM json_each(context) WHERE value = ?))"
 
     def check_writable(self) -> None:

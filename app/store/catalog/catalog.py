@@ -157,7 +157,7 @@ def find_codes(kind: str, text: str, customers: Customers, limit: int) -> list[s
 
     Args:
         kind: `customer`, `product` or `type`.
-        customers: only these customers, or codes that were seen with them. None means all codes, also unused ones of
+        customers: return only these customers, or codes seen with them. None means all codes, including unused ones in
             the catalog.
     """
     mark, several = database.param, [] if customers is None else list(customers)
@@ -239,7 +239,7 @@ def types() -> list[EventType]:
 
 
 def types_among(codes: Collection[str]) -> list[EventType]:
-    """Return the catalog's event types with some codes, by product and code."""
+    """Return the catalog's event types that have one of the codes, ordered by product and code."""
     query = EventType.select().where(EventType.code.in_(list(codes)))
     return sorted(query, key=lambda entry: (entry.product, entry.code))
 

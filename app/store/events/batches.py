@@ -17,7 +17,7 @@ from app.store.events.filters import EventFilter, Position
 from app.store.models import Event, ReceivedRange
 from app.store.queries import execute, fetch, fetch_int
 
-SPAN = 10_000  # ids; migration 0012 begins the table with the same number
+SPAN = 10_000  # ids; migration 0012 uses the same number
 SPANS_AT_ONCE = 20
 LATEST = 200_000  # ids among which a batch of version 1.0 is found
 
@@ -29,7 +29,7 @@ def time_of(batch: str) -> int | None:
 
 
 def record_ranges() -> None:
-    """Record the times of the counted events, because no other event can appear among them."""
+    """Record the times of receipt of the counted events. No new event can get an id among them."""
     end = hourly_counts.watermark() // SPAN
     while (begin := _first_unrecorded()) is not None and begin < end:
         until = min(end, begin + SPANS_AT_ONCE)

@@ -1,7 +1,7 @@
 """All events of a filter with an item, however many events there are and wherever they are.
 
 Unlike `search`, this reads every event, in the order of acceptance and a few at a time. No step keeps a snapshot for
-long, and none takes a lock that a writer waits for.
+long or takes a lock that a writer waits for.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def erase(doomed: EventFilter) -> Generator[int, None, None]:
 
 
 def erase_keys(customer: str, product: str, keys: Sequence[int]) -> Generator[int, None, None]:
-    """Do the same for counted events of a customer's product by their ids."""
+    """Erase counted events of a customer's product by their ids, in chunks like `erase`."""
     has_one_writer, pace, done = database.has_one_writer, _pace(), 0
     try:
         while done < len(keys):

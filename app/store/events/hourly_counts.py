@@ -82,8 +82,8 @@ def advance() -> int:
     return end - begin if Slice(begin, end, done).add() else 0
 
 
-# Counts of a customer and product, or of several. `types` may be empty, which means all. The hours between two times
-# include those that are only partly between them, and None means no limit.
+# Counts of one or several customers and products. Empty `types` means all. The hours between two times include those
+# that are only partly between them, and None means no limit.
 
 
 def newest(

@@ -43,23 +43,23 @@ def newest(limit: int, *, before: int | None = None, wanted: RejectedFilter = AL
     """Return the newest rejected events that match, `before` an id for the next page."""
     query = apply(RejectedEvent.select(RejectedEvent.id), wanted)
     query = query if before is None else query.where(RejectedEvent.id < before)
-    return _first_of(query, RejectedEvent.id.desc(), limit)
+    return _fetch_rows(query, RejectedEvent.id.desc(), limit)
 
 
 def oldest(limit: int, *, after: int, up_to: int, wanted: RejectedFilter = ALL) -> list[RejectedEvent]:
     """Return the oldest rejected events that match with ids after `after` and up to `up_to`."""
     query = apply(RejectedEvent.select(RejectedEvent.id), wanted)
-    return _first_of(query.where(RejectedEvent.id > after, RejectedEvent.id <= up_to), RejectedEvent.id, limit)
+    return _fetch_rows(query.where(RejectedEvent.id > after, RejectedEvent.id <= up_to), RejectedEvent.id, limit)
 
 
-def _first_of(query: ModelSelect[RejectedEvent], order: Node, limit: int) -> list[RejectedEvent]:
-    """Return the first rows of a query for ids. Their order is found by ids alone, because events are long."""
+def _fetch_rows(query: ModelSelect[RejectedEvent], order: Node, limit: int) -> list[RejectedEvent]:
+    """Return the first rows of a query for ids. Only ids are sorted, because events are long."""
     ids = query.order_by(order).limit(limit)
     return list(RejectedEvent.select().where(RejectedEvent.id.in_(ids)).order_by(order))
 
 
 def of_customers(customers: Customers, limit: int, *, after: int) -> list[RejectedEvent]:
-    """Return the oldest events of some customers, `after` an id for the next page. An empty one means without owner."""
+    """Return the oldest events of some customers, `after` an id for the next page. An empty code means no owner."""
     query = among(RejectedEvent.select(), RejectedEvent.customer, customers).where(RejectedEvent.id > after)
     return list(query.order_by(RejectedEvent.id).limit(limit))
 
@@ -109,7 +109,7 @@ def request(uuid: str) -> RejectedRequest | None:
 
 
 def requests(limit: int, *, before: int | None = None, wanted: RejectedFilter = ALL) -> list[RejectedRequest]:
-    """Return the newest refused requests that match without their bodies, `before` an id for the next page."""
+    """Return the newest matching refused requests without their bodies, `before` an id for the next page."""
     return queries.newest(apply_to_requests(_without_bodies(None), wanted), RejectedRequest.id, limit, before)
 
 

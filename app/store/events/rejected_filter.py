@@ -29,7 +29,7 @@ class RejectedFilter:
         address: of the client, shortened.
         request_id: the X-Request-ID of the request.
         text: text in the event or in its reasons, ignoring case.
-        min_id: the last id before those that can match.
+        min_id: an id; only events with larger ids match.
     """
 
     customers: Sequence[str] | None = None
@@ -47,7 +47,7 @@ class RejectedFilter:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether all events match that the user may see."""
+        """Return whether the filter matches all events that the user may see."""
         return self == RejectedFilter(self.customers)
 
     def visible_to(self, customers: Sequence[str] | None) -> RejectedFilter:
@@ -95,19 +95,19 @@ def chosen(wanted: RejectedFilter) -> Select:
 
 
 def apply_to_requests(query: ModelSelect[RejectedRequest], wanted: RejectedFilter) -> ModelSelect[RejectedRequest]:
-    """Limit a query to the refused requests that a filter selects, by themselves or by their rejected events."""
+    """Limit a query to the refused requests that match a filter themselves or through their rejected events."""
     query = among(query, RejectedRequest.customer, wanted.customers)
     origin = ((RejectedRequest.address, wanted.address), (RejectedRequest.request_id, wanted.request_id))
     query = _received(equal(query, *origin), RejectedRequest.received_at, wanted)
     if wanted.customer is not None:
-        of_customer = _requests_of(RejectedFilter(customer=wanted.customer))
+        of_customer = _select_requests(RejectedFilter(customer=wanted.customer))
         query = query.where((RejectedRequest.customer == wanted.customer) | RejectedRequest.uuid.in_(of_customer))
     names = ("product", "type", "field", "fault", "text")
     events = RejectedFilter(**{name: getattr(wanted, name) for name in names})
-    return query if events.is_empty else query.where(RejectedRequest.uuid.in_(_requests_of(events.within_reach())))
+    return query if events.is_empty else query.where(RejectedRequest.uuid.in_(_select_requests(events.within_reach())))
 
 
-def _requests_of(wanted: RejectedFilter) -> ModelSelect[Row]:
+def _select_requests(wanted: RejectedFilter) -> ModelSelect[Row]:
     return apply(Row.select(Row.request), wanted).where(Row.request.is_null(False))
 
 

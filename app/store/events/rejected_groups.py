@@ -54,7 +54,7 @@ def every(wanted: RejectedFilter, limit: int) -> list[tuple[Key, int, int, int]]
     return [(Key(*row[:4]), row[4], row[5], row[6]) for row in fetch(query)]
 
 
-def one(wanted: RejectedFilter) -> Totals | None:
+def totals(wanted: RejectedFilter) -> Totals | None:
     """Return the totals of the events that match, or None if there are none."""
     rows = chosen(wanted)
     of_time = fn.min(rows.c.received_at), fn.max(rows.c.received_at)

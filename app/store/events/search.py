@@ -25,7 +25,7 @@ INDEX_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a search.
 
     Attributes:
@@ -39,7 +39,7 @@ class Found:
     edge: Position | None
 
 
-def search(wanted: EventFilter, limit: int, text: str | None = None) -> Found:
+def search(wanted: EventFilter, limit: int, text: str | None = None) -> SearchResult:
     """Search the first events of a filter for those with its item, with a text in an item of their context, or both.
 
     The search for a text ignores the case of ASCII letters.
@@ -52,7 +52,7 @@ def search(wanted: EventFilter, limit: int, text: str | None = None) -> Found:
     look = LOOK_BEFORE_INDEX if by_index else _events_to_read(plain)
     looked = pages.positions(plain, look)
     if not looked:
-        return Found([], 0, None)
+        return SearchResult([], 0, None)
     keys = {key for _, key in looked}
     if text is not None:
         keys = database.keys_with_text(list(keys), lowered(text))
@@ -60,12 +60,12 @@ def search(wanted: EventFilter, limit: int, text: str | None = None) -> Found:
         keys = _with_item(wanted, wanted.item, keys)
     first = [one for one in looked if one[1] in keys]
     if len(looked) < look:
-        return Found(first, len(looked), None)
+        return SearchResult(first, len(looked), None)
     edge = looked[0] if wanted.forward else looked[-1]
     if len(first) >= limit or not by_index:
-        return Found(first, len(looked), edge)
+        return SearchResult(first, len(looked), edge)
     more, reached = _find_by_index(wanted, limit - len(first), edge, abs(looked[0][0] - looked[-1][0]))
-    return Found([*more[::-1], *first] if wanted.forward else [*first, *more], None, reached)
+    return SearchResult([*more[::-1], *first] if wanted.forward else [*first, *more], None, reached)
 
 
 def _events_to_read(wanted: EventFilter) -> int:

@@ -27,10 +27,10 @@ PATIENCE_MS = 5_000  # an insert takes milliseconds; a stalled insert must not b
 
 @dataclass(frozen=True)
 class Selection(EventFilter):
-    """Events of a customer and product for a report, or of several.
+    """Selection of events for a report about one or several customers and products.
 
     Attributes:
-        customer, product: None if `customers` or `products` has several.
+        customer, product: None if `customers` or `products` is used instead.
         is_part: whether this is one of many time ranges, so that the index should be used.
     """
 
@@ -40,7 +40,7 @@ class Selection(EventFilter):
 
     @property
     def pair(self) -> tuple[Codes, Codes]:
-        """Return its customer and product, or several of each."""
+        """Return the customer or customers, and the product or products."""
         customer = self.customer if self.customer is not None else self.customers
         product = self.product if self.product is not None else self.products
         return customer or (), product or ()
@@ -71,7 +71,7 @@ def count(wanted: EventFilter | None = None) -> int:
 
 
 def exist(customer: Codes, product: Codes | None = None, kind: str | None = None) -> bool:
-    """Return whether a customer, one of its products, or a type of that product has an event. All may be several.
+    """Return whether there is an event of the customer, product and type. Customer and product may be several.
 
     Types have no index, so this searches the hourly counts and the events that are not counted yet.
     """

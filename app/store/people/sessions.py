@@ -116,7 +116,7 @@ def bring_back(now: int, latest: int) -> int:
 
 
 def purge(limits: Limits) -> int:
-    """End expired sessions, and return their number. Forget those that ended before any valid session began."""
+    """End expired sessions, and return their number. Forget those that ended before valid ones began."""
     step_size.purge(EndedSession.digest, EndedSession.ended_at <= limits.created_after)
     _note_ended(_is_over(limits), EndReason.EXPIRED)
     return step_size.purge(Session.id, _is_over(limits))

@@ -78,7 +78,7 @@ def by_job(job: str) -> Report | None:
 
 
 def about(query: AnySelect, customers: Sequence[str] | None) -> AnySelect:
-    """Limit a query to reports about these customers only. None means any."""
+    """Limit a query to reports that are only about these customers. None means all customers."""
     if not customers:  # PostgreSQL has no empty list
         return among(query, Report.customer, customers)
     others = _has_code(Report.customers, CODE.not_in(list(customers)))

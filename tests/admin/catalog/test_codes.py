@@ -93,7 +93,7 @@ def test_an_unknown_customer_is_accepted_and_pointed_out(boss, known, path, fiel
     page = boss.send(path, fields | {"customers": "BARCHART\nCATALOGUED\nBARCHRAT"})
     assert page.status_code == 200
     text = page.get_data(as_text=True)
-    assert "BARCHRAT is not known yet: no event and no catalog entry has the code." in text
+    assert "BARCHRAT is not known yet, because no event and no catalog entry has the code." in text
 
 
 def test_an_unknown_customer_of_a_changed_user_is_pointed_out(boss, anna, known):

@@ -224,13 +224,13 @@ class TestBatchFilter:
         sent = admin.send(event(type="X", timestamp=now() + HOUR), event(type="Y", product="ALERT"))
         page = boss.read(f"/admin/events?batch={sent[0]['batch']}")
         assert types_on(page) == ["X", "Y"]
-        assert "before the filter of the batch. A report has no such filter" in page
+        assert "before the batch filter. Reports ignore it" in page
         assert page.value("batch") == sent[0]["batch"]
         assert types_on(boss.read(f"/admin/events?batch={sent[0]['batch']}&product=ALERT")) == ["Y"]
 
     def test_a_batch_of_version_1_0_that_is_not_found_says_how_far_was_searched(self, boss, four_events):
         page = boss.read("/admin/events?batch=0f0f6a1e-31a3-4b1b-8a0c-3d1f6f7a9b10")
-        assert "is of version 1.0, so only the latest 200,000 events were searched" in page
+        assert "Version 1.0 assigned this batch id, so only the latest 200,000 events were searched" in page
         page = boss.read("/admin/events?batch=0199a1e8-31a3-7b1b-8a0c-3d1f6f7a9b10")
         assert "No matching events. Show all" in page
 
@@ -292,7 +292,7 @@ class TestExport:
         assert "about 2 events." in page
         assert page.all(title="Estimated from hourly counts, which are a few seconds behind")
         page = boss.read("/admin/events?customer=BARCHART&text=x")
-        assert "about 2 events before the filter of the context. A report has no such filter" in page
+        assert "about 2 events before the context filter. Reports ignore it" in page
 
     def test_events_that_are_not_counted_yet_can_be_exported(self, boss, admin):
         admin.send(event())
@@ -373,10 +373,10 @@ class TestEventPage:
         page = read_event(boss, "PORTFOLIO-VIEW-CHANGED")
         named = list(zip(page.all("dt"), page.all("dd"), strict=True))
         assert [(name.text, item.text) for name, item in named if item["class"] == "item"] == [
-            ("userId", "user-7 All data"),
+            ("userId", "user-7 Find everywhere"),
             ("viewName", "null"),
             ("previousViewName", "empty"),
-            ("item 4", "extra All data"),
+            ("item 4", "extra Find everywhere"),
         ]
         assert "The user went from one view to another" in page
         assert "5.2.0" in page

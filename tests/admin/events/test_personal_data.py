@@ -44,7 +44,7 @@ def test_the_page_shows_what_has_the_value_by_customer_and_product(boss, stored)
         ["OTHER", "PORTFOLIO", "1", "0", "0"],
         ["Total", "", "2", "1", "0"],
     ]
-    assert "Nothing has this value" in send(boss, value="u-1").get_data(as_text=True)
+    assert "Nothing contains this value" in send(boss, value="u-1").get_data(as_text=True)
 
 
 def test_the_data_is_downloaded_as_json_lines(boss, stored):
@@ -141,7 +141,7 @@ def test_too_many_events_are_left_to_the_command(boss, stored, monkeypatch):
     monkeypatch.setattr(view, "MAX_ERASED", 1)
     for act in ("", "/confirm"):
         page = send(boss, act).get_data(as_text=True)
-        assert "More than 1 events are erased on the server" in page
+        assert "To erase more than 1 events, run this on the server" in page
         assert "Erase…" not in page
 
 

@@ -132,7 +132,7 @@ def test_events_newer_than_the_page_are_neither_resent_nor_removed(olga, refuse)
     ("change", "field", "message"),
     [
         (("customer", "  "), "value", "New value is missing."),
-        (("context", "x"), "change", "Change before sending has no such choice."),
+        (("context", "x"), "change", "Change before sending is not one of the choices."),
     ],
 )
 def test_an_invalid_change_is_reported_and_sends_nothing(olga, refuse, change, field, message):

@@ -62,7 +62,7 @@ def test_a_removed_event_is_excluded_when_the_request_is_resent(olga, refused):
 
 def test_the_question_names_the_contents_of_a_request(olga, refused):
     page = olga.read(f"{refused}/send")
-    for words in ("Send 3 events again?", "BARCHART, PORTFOLIO (3)", "would be stored twice"):
+    for words in ("Send 3 events again?", "BARCHART, PORTFOLIO (3)", "will be stored twice"):
         assert words in page
     assert stored() == []
 

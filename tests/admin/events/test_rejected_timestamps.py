@@ -28,14 +28,14 @@ def test_the_preview_shows_times_before_and_after_and_counts_them(olga, refuse):
         "2026-11-23",
     ]
     refuse(*[event(timestamp=text) for text in texts], event(timestamp=-1))
-    page = olga.read(olga.read(GROUP).link("Read timestamps as ISO 8601"))
+    page = olga.read(olga.read(GROUP).link("Parse timestamps as ISO 8601"))
     rows = [row.text for row in page.first("table", class_="timestamps").all("tr")[1:]]
     assert rows == [
         f"{texts[2]} 2026-11-23 10:57:00.123 UTC {MOMENT + 123}",
         f"{texts[1]} 2026-11-23 10:57:00.000 UTC {MOMENT}",
         f"{texts[0]} 2026-11-23 10:57:00.000 UTC {MOMENT}",
     ]
-    assert "3 can be read (1 without a zone, as UTC), and 3 cannot, which stay as they are." in page
+    assert "3 can be parsed (1 without a zone, as UTC), and 3 cannot and stay unchanged." in page
     assert stored() == []
 
 
@@ -56,7 +56,7 @@ def test_the_preview_holds_few_events_at_once(olga, refuse, monkeypatch):
 
 def test_the_fix_is_offered_only_where_a_timestamp_can_be_read(olga, refuse):
     refuse(event(timestamp="soon"))
-    assert olga.read(GROUP).link("Read timestamps as ISO 8601") is None
+    assert olga.read(GROUP).link("Parse timestamps as ISO 8601") is None
 
 
 def test_the_events_are_stored_with_the_times_that_they_had(olga, refuse):
@@ -66,7 +66,7 @@ def test_the_events_are_stored_with_the_times_that_they_had(olga, refuse):
     assert '1 event is stored. 1 is still rejected. First reason: timestamp is "soon"' in page
     assert [row[2] for row in stored()] == [MOMENT]
     assert [row.id for row in rejected.newest(10)] == [keys[1]]
-    assert audit_entries()[-1][2] == {"stored": 1, "refused": 1, "changed": "timestamp: read as ISO 8601"}
+    assert audit_entries()[-1][2] == {"stored": 1, "refused": 1, "changed": "timestamp: parsed as ISO 8601"}
 
 
 @pytest.mark.both_databases

@@ -80,7 +80,7 @@ def test_waiting_reports_and_the_scheduler_are_shown(olga, admin, services, unca
     admin.send(event(), event())
     admin.start_report()
     page = olga.read("/admin/system")
-    assert "1 report, 1 wake-up in Redis" in page
+    assert "1 report, 1 wake-up in Valkey" in page
     assert "not heard from" in page
     assert "about 2 events are not in the charts yet" in page
     services.scheduler.run_all()

@@ -66,7 +66,7 @@ def test_what_was_typed_is_sent_after_the_sign_in_with_a_click(boss, sample_cata
     address = send_late(boss)
     page = boss.read(address)
     assert "Your session has expired." in page
-    assert "What you typed is kept." in page
+    assert "What you typed is saved." in page
     kept = sign_in_at(boss, address)
     page = boss.read(kept)
     terms = dict(zip([one.text for one in page.all("dt")], [one.text for one in page.all("dd")], strict=True))
@@ -95,7 +95,7 @@ def test_a_form_of_a_browser_without_a_cookie_is_kept(app, boss):
     fresh, address = send_without_cookie(app, shown_token(boss))
     page = fresh.read(address)
     assert "You were signed out." in page
-    assert "What you typed is kept." in page
+    assert "What you typed is saved." in page
     assert "All of it" in fresh.read(sign_in_at(fresh, address))
 
 
@@ -112,7 +112,7 @@ def test_another_user_gets_nothing_of_it(app, boss, anna):
     kept = sign_in_at(boss, address, "anna")
     answer = boss.get(kept)
     assert answer.status_code == 404
-    assert "No form of yours is kept here." in read(answer)
+    assert "There is no saved form here." in read(answer)
     for path in (kept, f"{kept}/discard"):
         assert boss.send(path, {}, form="/admin/").status_code == 404
     boss.send("/admin/sign-out", {}, form="/admin/")
@@ -144,7 +144,7 @@ def test_it_is_kept_for_half_an_hour_at_most_64_kib(boss, redis_url):
     assert 1795 <= server.ttl(stored) <= 1800
     boss.sign_in("admin")
     page = boss.read(send_late(boss, name="x" * kept_forms.MAX_BYTES))
-    assert f"{LOST}, because only forms of up to 64 KiB are kept." in page
+    assert f"{LOST}, because only forms of up to 64 KiB are saved." in page
     assert "Your browser's Back button may still show it." in page
     assert len(server.keys(f"{KEPT_FORM}*")) == 1
 
@@ -158,14 +158,14 @@ def test_a_user_cannot_fill_redis(app, boss):
 @pytest.mark.settings(redis_url="redis://127.0.0.1:1")
 def test_without_redis_the_sign_in_page_says_that_it_is_lost(boss):
     page = boss.read(send_late(boss))
-    assert f"{LOST}, because Redis, which would keep it, cannot be reached." in page
-    assert "is kept." not in page
+    assert f"{LOST}, because Redis, which would store it, cannot be reached." in page
+    assert "is saved." not in page
 
 
 @pytest.mark.parametrize("path", SECRETS)
 def test_forms_with_secrets_are_not_kept(boss, redis_url, path):
     page = boss.read(send_late(boss, path, new="my new password", url="https://hooks.example/secret", value="u-17"))
-    assert f"{LOST}, because forms with passwords or other secrets are not kept." in page
+    assert f"{LOST}, because forms with passwords or other secrets are not saved." in page
     assert redis_py.Redis.from_url(redis_url).keys(f"{KEPT_FORM}*") == []
 
 
@@ -191,7 +191,7 @@ def test_a_file_is_not_kept(boss):
     Session.update(seen_at=0).execute()
     with open(__file__, "rb") as file:
         answer = boss.flask_client.post("/admin/catalog/import", data={"csrf_token": token, "file": (file, "a.json")})
-    assert f"{LOST}, because forms with files are not kept." in boss.read(answer.headers["Location"])
+    assert f"{LOST}, because forms with files are not saved." in boss.read(answer.headers["Location"])
 
 
 def test_a_kept_form_survives_a_session_that_ends_again(boss, sample_catalog):

@@ -95,7 +95,7 @@ def test_a_user_has_at_most_a_hundred_views(boss, monkeypatch):
     monkeypatch.setattr(saved_views, "MAX_VIEWS", 1)
     save(boss, "First")
     answer = boss.send(boss.read("/admin/events?product=P").link("Save this view"), {"name": "Second"})
-    assert (answer.status_code, "You have 1 views. Remove one." in read(answer)) == (400, True)
+    assert (answer.status_code, "You have 1 saved views, which is the maximum." in read(answer)) == (400, True)
 
 
 @pytest.mark.parametrize("query", ["", "x" * 9_000])

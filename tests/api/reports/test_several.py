@@ -134,7 +134,10 @@ def test_a_list_of_one_code_is_that_code(admin, sent):
     ("filter", "fault"),
     [
         ({"customers": CUSTOMERS}, "filter.product is missing"),
-        ({"customer": "BARCHART", "customers": CUSTOMERS, "product": "PORTFOLIO"}, "filter.customers is beside"),
+        (
+            {"customer": "BARCHART", "customers": CUSTOMERS, "product": "PORTFOLIO"},
+            "filter.customers is sent together with",
+        ),
         ({"customers": [], "product": "PORTFOLIO"}, "filter.customers is empty; it must be an array of 1 to 100"),
         ({"customers": ["BARCHART", "BARCHRT"], "product": "PORTFOLIO"}, "filter.customers[1] is "),
         ({"customers": [str(n) for n in range(101)], "product": "PORTFOLIO"}, "filter.customers has 101 items"),

@@ -147,7 +147,7 @@ class TestTheStorage:
     @pytest.mark.settings(storage_url="s3://no-such-bucket/reports")
     def test_a_missing_bucket_is_reported_with_its_effect(self, s3, services, worker):
         assert glance_problems(services)["storage"] == (
-            "The S3 store has no bucket no-such-bucket. Reports fail until that is mended; events are not affected."
+            "The S3 store has no bucket no-such-bucket. Reports fail until that is fixed; events are not affected."
         )
         assert checks_that_stop_events(services) == []
 

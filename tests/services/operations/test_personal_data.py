@@ -141,7 +141,7 @@ def test_no_table_file_or_spool_has_the_value_after_an_erasure(everything, erase
         "events": 4,
         "rejected": 4,
         "refused": 3,
-        "stored_answers": 2,
+        "stored_responses": 2,
         "delivered_from_spool": 3,
     }
     deleted = {everything[name] for name in ("job", "zipped", "other")}
@@ -294,7 +294,7 @@ def test_nothing_is_removed_while_the_spool_cannot_be_emptied(everything, data, 
     monkeypatch.setattr(personal_data, "SPOOL_SECONDS", 0)
     monkeypatch.setattr(services.spool, "deliver", lambda: None)
     number = select.count()
-    with pytest.raises(SearchIncomplete, match="because 3 events still wait in this machine's spool"):
+    with pytest.raises(SearchIncomplete, match="because 3 events are still in this host's spool"):
         erase()
     assert (select.count(), Report.select().where(Report.removed).count()) == (number, 0)
 
@@ -303,7 +303,7 @@ def test_a_search_that_takes_too_long_is_no_result(nobody, data, monkeypatch):
     monkeypatch.setattr(by_value, "STEP", 1)
     nobody.send(*[event(context=["u-20"]) for _ in range(4)])
     assert data.find(SYSTEM, {"value": "u-20"}, 60).total.events == 4
-    with pytest.raises(SearchIncomplete, match="25 % were read in the time limit"):
+    with pytest.raises(SearchIncomplete, match="time limit after 25 % of the events"):
         data.find(SYSTEM, {"value": "u-20"}, 0)
 
 

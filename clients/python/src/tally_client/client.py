@@ -166,7 +166,7 @@ class Tally:
             start, end: both included: a datetime, a date (the whole day in UTC), or milliseconds since 1970.
             value: only events with this item in their context; a rare one may take several requests.
             context: the item's name in the catalog; None means any item.
-            batch: only events of this batch, which the answer to their request named.
+            batch: only events of this batch; the response to their request contains its id.
 
         Raises:
             RequestFailed: the service rejects the request, or cannot be reached.
@@ -215,7 +215,7 @@ class Tally:
         """Start a report: a file with every event that matches.
 
         Args:
-            customer, product: one, or several, which a column of the file tells apart.
+            customer, product: one code, or several; the file then has a column for them.
             types, start, end: as for `events`.
             format: "csv" (with a header, separated by commas), "jsonl" or "parquet".
             output: further options of the API, such as `layout="positional"` or `compression="gzip"`.

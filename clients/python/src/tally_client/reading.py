@@ -117,7 +117,7 @@ def make_filter(
 
 
 def name_codes(name: str, codes: Codes) -> dict[str, Any]:
-    """Return the part of a report's filter with one code, or with the list of several."""
+    """Return the part of a report's filter for one code, or for a list of several."""
     return {name: codes} if isinstance(codes, str) else {f"{name}s": list(codes)}
 
 

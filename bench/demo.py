@@ -197,7 +197,14 @@ def _own(settings: Settings) -> str:
     upgrade()
     if catalog.is_empty():
         catalog.load_sample()
+    elif missing := len(_codes(json.loads(CATALOG.read_text(encoding="utf-8"))) - _codes(catalog.export())):
+        print(f"The catalog was kept; {missing} demo codes are not in it.")
     return settings.base_url
+
+
+def _codes(catalog: Mapping[str, Sequence[Mapping[str, object]]]) -> set[tuple[str, object, object]]:
+    """Return the codes of a catalog document: (kind, code, product of a type)."""
+    return {(kind, row["code"], row.get("product")) for kind, rows in catalog.items() for row in rows}
 
 
 def main() -> None:

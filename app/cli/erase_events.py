@@ -23,7 +23,10 @@ from app.services.people.principal import SYSTEM
 @click.option("--before", metavar="TIME", help="Only from before this time.")
 @click.option("--batch", metavar="UUID", help="Only of this batch.")
 @click.option(
-    "--context", "item", metavar="TEXT", help="Only events with exactly this context item, such as a user's id."
+    "--context",
+    "item",
+    metavar="TEXT",
+    help="Only events with exactly this context item, such as a user's id: its value, not its name as in `list`.",
 )
 @value_options
 @click.option("--delete-files", is_flag=True, help="Also delete the report files that contain some of them.")

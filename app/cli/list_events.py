@@ -56,7 +56,10 @@ def list_events(text: str | None, limit: int, after: str | None, as_json: bool, 
 @range_options
 @command
 def count(as_json: bool, **given: Any) -> None:
-    """Count the stored events, all or those that match. A filter reads each matching event."""
+    """Count the stored events, all or those that match. A filter reads each matching event.
+
+    The answer is one number. For numbers by day, type or value, see `/counts` of the API or the page Explore.
+    """
     is_filtered = any(value not in (None, ()) for value in given.values())
     number = services().listing.number(SYSTEM, _filter_of(given)) if is_filtered else services().ingest.count()
     say({"events": number}, str(number), json=as_json)

@@ -126,7 +126,11 @@ def resend(ids: tuple[int | str, ...], everything: bool, parse_timestamps: bool,
     for outcome in refused[:MAX_PRINTED]:
         click.echo(f"{outcome.id}: {' '.join(outcome.reasons)}", err=True)
     left = sum(outcome.events for outcome in refused)
-    say({"sent": sent, "refused": left}, f"Sent {sent}; {left} are still rejected.", json=as_json)
+    say(
+        {"sent": sent, "refused": left},
+        f"Sent {sent}; {left} {'is' if left == 1 else 'are'} still rejected.",
+        json=as_json,
+    )
     raise SystemExit(REFUSED if refused else 0)
 
 

@@ -56,6 +56,11 @@ def test_only_the_given_events_are_sent(send_invalid, succeeds, services):
     assert [reject.id for reject in rejected.newest(10)] == [ids[2], ids[0]]
 
 
+def test_one_event_that_is_still_invalid_is_counted_in_the_singular(send_invalid, flask):
+    send_invalid(event(timestamp=-1))
+    assert flask("events", "resend", "--all").stdout == "Sent 0; 1 is still rejected.\n"
+
+
 @strict
 def test_hundreds_of_events_are_sent_in_pages(send_invalid, prints, services, monkeypatch):
     monkeypatch.setattr("app.services.events.resend.AT_ONCE", 30)

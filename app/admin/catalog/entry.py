@@ -14,10 +14,11 @@ from app.admin.blueprint import services
 from app.admin.catalog.catalog import key_of, link_to_entry
 from app.admin.form_errors import attach_errors
 from app.admin.lines_field import LinesField
-from app.admin.pages import action, confirm, link_to, page, redirect_with
+from app.admin.pages import Values, action, confirm, link_to, page, redirect_with
 from app.admin.reports.new_report import SUGGESTED
 from app.auth import caller
 from app.exceptions import FieldError, InputInvalid
+from app.exports.layout import EXTRA
 from app.schemas.catalog import COLUMN
 from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, CatalogEntry
 
@@ -108,8 +109,18 @@ def _render_entry(entry: CatalogEntry, form: EntryForm, field_errors: Sequence[F
         "uses": services().catalog_listing.uses(caller(), entry),
         "shown": SHOWN_CODES,
         "may_change": services().catalog_editor.may_change(caller()),
+        **(_columns_lacking(entry) if entry.kind == TYPES else {}),
     }
     return render_template("admin/catalog/entry.html", entry=entry, form=form, **values)
+
+
+def _columns_lacking(entry: CatalogEntry) -> Values:
+    """Return a type's named items for which its product has no column, and whether reports leave them out."""
+    layout = services().catalog.naming(entry.product)
+    if not entry.names or set(layout.columns) <= {EXTRA}:
+        return {}
+    places, _ = layout.extras(entry.code)
+    return {"without_column": [entry.names[place] for place in places], "leaves_out": not layout.keeps_extras}
 
 
 def _render_new_entry(word: str, form: EntryForm, field_errors: Sequence[FieldError] = ()) -> str:

@@ -62,7 +62,9 @@ def confirm_send_group() -> ResponseReturnValue:
     preview = None
     if change.reads_timestamps:
         preview = services().rejected_groups.preview_timestamps(caller(), group.key, wanted)
-    values = {"group": group, "change": change, "customers": customers, "preview": preview} | _limits()
+    of_requests = services().rejected_groups.has_requests(caller(), group.key, wanted)
+    values = {"group": group, "change": change, "customers": customers, "preview": preview, "of_requests": of_requests}
+    values |= _limits()
     return confirm("admin/events/confirm_send_group.html", _link_to_group(group.key), **values)
 
 

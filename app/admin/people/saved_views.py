@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from flask import abort, render_template, request
 from flask.typing import ResponseReturnValue
@@ -86,5 +86,6 @@ def _address(name: str, query: str) -> str:
 
 def _render_form(form: ViewForm, general: Sequence[str] = ()) -> str:
     name, query = _saved_page()
-    values = {"page": name, "query": query, "back": _address(name, query), "title": PAGES[name]}
+    pairs = [f"{field}: {value}" for field, value in parse_qsl(query)]
+    values = {"page": name, "query": query, "pairs": pairs, "back": _address(name, query), "title": PAGES[name]}
     return render_template("admin/people/new_view.html", form=form, general=general, **values)

@@ -46,6 +46,7 @@ FORMATS = {
 }
 COMPRESSIONS = {"": "None", "gzip": "gzip", "zstd": "zstd"}
 ITEM = re.compile(rf"filter\.({'|'.join(SEVERAL)})\[(\d+)\]")
+COMMA = re.compile(rf'{ITEM.pattern} is "[^"]*,')  # in an item
 TAB = "tab"  # a tab cannot be typed into a field
 LAYOUTS = {
     "": "Default",
@@ -97,7 +98,7 @@ class ReportForm(FlaskForm):
     def attach(self, error: TallyError) -> list[str]:
         """Attach an error to the fields that it concerns, and return the messages that belong to no field."""
         if isinstance(error, InputInvalid):
-            errors = [one.with_message(ITEM.sub(self._to_line, one.message)) for one in error.field_errors]
+            errors = [one.with_message(self._explain(one.message)) for one in error.field_errors]
             return attach_errors(self, errors)
         if not isinstance(error, Forbidden):
             return [str(error)]
@@ -105,6 +106,11 @@ class ReportForm(FlaskForm):
         field = self.bucketName if is_about_bucket and self.bucketName else self.customer
         field.errors = [str(error)]
         return []
+
+    def _explain(self, message: str) -> str:
+        """Return a message in the words of the form. A code that has a comma may be a list on one line."""
+        hint = " Enter one code per line." if COMMA.match(message) else ""
+        return ITEM.sub(self._to_line, message) + hint
 
     def _to_line(self, item: re.Match[str]) -> str:
         """Return the form's name for an item in the list of codes; the first may come from the single field."""

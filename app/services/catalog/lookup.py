@@ -30,6 +30,7 @@ KEPT_SECONDS = 2.0  # cache lifetime
 NAMED = 3  # maximum number of near codes in an error
 COMPARED = 200  # number of codes compared for a suggestion, each taking up to a millisecond
 NOT_KNOWN = ", which is not known"  # the suggestions follow
+NAME_IT = "Name the item in the catalog, in the context of its type."
 INDEX = re.compile(r"\[\d+\]$")  # at the end of a field's place
 HINTS = 20  # unknown codes of a request that get suggestions, because a batch may contain 30,000
 
@@ -265,7 +266,7 @@ class Catalog:
         found = [place for place in found if product is None or place.may_be_of(product)]
         if not found:
             hint = _hint(name, self.item_names(who))
-            message = f"{field} is {shown(name)}, which no event type of the filter has in the catalog{hint}."
+            message = f"{field} is {shown(name)}, which no event type of the filter has in the catalog{hint}. {NAME_IT}"
             raise InputInvalid("The filter names something unknown.", [FieldError(message, field=field)])
         return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.exceptions import FieldError, Forbidden, InputInvalid, Overloaded
-from app.services.catalog.lookup import Catalog
+from app.services.catalog.lookup import NAME_IT, Catalog
 from app.services.people.principal import Principal
 from app.store.database import read
 from app.store.events import counts as store
@@ -120,7 +120,7 @@ class Counting:
         if not items:
             near = difflib.get_close_matches(context, {name for row in types for name in row.context}, NAMED, 0.4)
             hint = f"; the nearest are {', '.join(near)}" if near else ""
-            message = f'context is "{context[:60]}", which the catalog names for none of these types{hint}.'
+            message = f'context is "{context[:60]}", which the catalog names for none of these types{hint}. {NAME_IT}'
             raise InputInvalid("The question is wrong.", [FieldError(message)])
         return items
 

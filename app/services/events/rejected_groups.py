@@ -88,6 +88,10 @@ class RejectedGroups:
         """Return the customers with the most events of a group: (code, number). An unknown customer's code is empty."""
         return rejected_groups.customers(_within(who, key, wanted), limit)
 
+    def has_requests(self, who: Principal, key: Key, wanted: RejectedFilter = ALL) -> bool:
+        """Return whether some of a group's events arrived in refused requests, which are sent whole."""
+        return rejected_groups.has_requests(_within(who, key, wanted))
+
     def events(
         self, who: Principal, key: Key, limit: int, before: int | None = None, wanted: RejectedFilter = ALL
     ) -> list[RejectedEvent]:

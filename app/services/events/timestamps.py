@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -14,11 +15,16 @@ from app.schemas.times import parse_moment
 from app.store.models import RejectedEvent
 
 SAMPLES = 5
+SHOWN_CHARACTERS = 60  # of a timestamp that cannot be read
 _ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$")
 
 
 class _Stamped(msgspec.Struct):
     timestamp: str
+
+
+class _AnyStamped(msgspec.Struct):
+    timestamp: Any
 
 
 @dataclass
@@ -28,6 +34,7 @@ class TimestampPreview:
     Attributes:
         samples: the first timestamps, as text and in milliseconds.
         readable, unreadable: numbers of events.
+        unparsedable_samples: the first timestamps that cannot be parsed, or the events without one.
         without_zone: number of readable timestamps without a zone, which are taken as UTC.
     """
 
@@ -35,6 +42,7 @@ class TimestampPreview:
     readable: int = 0
     unreadable: int = 0
     without_zone: int = 0
+    unreadable_samples: list[str] = field(default_factory=list)
 
     @property
     def number(self) -> int:
@@ -49,6 +57,8 @@ def preview(events: Iterable[RejectedEvent]) -> TimestampPreview:
         read = _read(one.event)
         if read is None:
             found.unreadable += 1
+            if len(found.unreadable_samples) < SAMPLES:
+                found.unreadable_samples.append(_shorten(one.event))
             continue
         found.readable += 1
         found.without_zone += not _ZONE.search(read[0])
@@ -79,3 +89,12 @@ def _read(text: str) -> tuple[str, int] | None:
         return timestamp, parse_moment(timestamp)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def _shorten(text: str) -> str:
+    """Return the start of an event's timestamp, or of the event if it has none."""
+    try:
+        timestamp = msgspec.json.decode(text, type=_AnyStamped).timestamp
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return text[:SHOWN_CHARACTERS]
+    return (timestamp if isinstance(timestamp, str) else json.text(timestamp))[:SHOWN_CHARACTERS]

@@ -27,6 +27,7 @@ MAX_SERIES = 5
 MAX_ACTIVE = 10
 COUNTED_AT_ONCE = 100_000  # events whose minutes are counted on request
 FEWEST_MINUTES = 5
+FEWEST_COMPARED = 10  # events of the preceding period; with fewer, a percentage says nothing
 KEPT_SECONDS = 2.0
 YEAR_1970 = 365 * DAY  # the end of 1970
 
@@ -87,8 +88,8 @@ class Chart:
 
     @property
     def change(self) -> float | None:
-        """Return the relative change from the preceding period, or None if it had no events."""
-        return (self.since - self.before) / self.before if self.before else None
+        """Return the relative change from the preceding period, or None if it had too few events."""
+        return (self.since - self.before) / self.before if self.before >= FEWEST_COMPARED else None
 
 
 class Volume:

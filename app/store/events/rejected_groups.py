@@ -71,6 +71,11 @@ def customers(wanted: RejectedFilter, limit: int) -> list[tuple[str, int]]:
     return fetch(query.order_by(number.desc(), rows.c.customer).limit(limit))
 
 
+def has_requests(wanted: RejectedFilter) -> bool:
+    """Return whether some of the events that match arrived in a refused request."""
+    return apply(Row.select(), wanted).where(Row.request.is_null(False)).exists()
+
+
 def trend(wanted: RejectedFilter, since: int, step: int) -> list[tuple[Key, int, int]]:
     """Return the number of events of each group per step since a time: (key, first millisecond of the step, number)."""
     rows = chosen(replace(wanted, start=max(since, wanted.start or 0)))

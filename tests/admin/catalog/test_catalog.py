@@ -100,6 +100,14 @@ def test_an_entry_is_shown_in_full(olga, filled):
     assert "No events yet." in olga.read(f"{PAGE}/customer?code=FERNHILL")
 
 
+def test_the_page_of_a_type_names_its_items_without_a_column(olga, sample_catalog):
+    address = f"{PAGE}/type?product=PORTFOLIO&code="
+    page = olga.read(f"{address}PORTFOLIO-VIEW-CHANGED")
+    assert "columns of PORTFOLIO lack previousViewName" in page
+    assert "so reports have it in extra" in page
+    assert "columns of PORTFOLIO lack" not in olga.read(f"{address}PORTFOLIO-CREATED")
+
+
 def test_a_limited_user_sees_only_entries_of_their_customers(anna, limited, filled, boss):
     for user in (anna, limited):
         everything = "".join(user.see(PAGE + path) for path in ("", "/types", "/customers", "/missing", "/export"))

@@ -203,6 +203,7 @@ class TestContextFilter:
     def test_an_unknown_name_and_a_name_without_value_are_faults_of_the_form(self, boss, four_events):
         page = read(boss.get("/admin/events?context=userld&value=x"))
         assert "which no event type of the filter has in the catalog" in page
+        assert "Name the item in the catalog, in the context of its type." in page
         assert page.all(aria_invalid="true")[0]["id"] == "context"
         assert read(boss.get("/admin/events?context=userId")).all(aria_invalid="true")[0]["id"] == "value"
 

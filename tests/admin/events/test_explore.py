@@ -79,7 +79,7 @@ def test_an_analyst_explores_only_the_own_customers(anna, stored):
     ("query", "words"),
     [
         ("by=colour", 'Count by has "colour"'),
-        ("by=context:nothing", "catalog names for none"),
+        ("by=context:nothing", "Name the item in the catalog, in the context of its type."),
         ("product=PORTFOLI", "PORTFOLIO"),
         ("start=2&end=1", "To is"),
         ("start=1&end=99999999999999", "366 days"),

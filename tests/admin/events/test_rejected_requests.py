@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.store.events import rejected
-from tests.admin.events.conftest import GROUP, audit_entries, stored
+from tests.admin.events.conftest import GROUP, audit_entries, sending, stored
 from tests.support.client import event
 from tests.support.page import read
 from tests.support.rows import newest_events
@@ -38,6 +38,7 @@ def test_a_request_is_shown_once_and_named_beside_its_invalid_event(olga, refuse
     page = olga.read(refused)
     assert "timestamp is -1" in page
     assert "would store them twice" in page
+    assert "would store them twice" in olga.read(sending())
     assert any('"context": ["3"]' in element.content for element in page.all("pre"))
 
 

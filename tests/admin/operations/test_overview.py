@@ -132,14 +132,19 @@ class TestVolume:
         assert numbers[-2:] == [["3", "1", "0", "4"], ["0", "0", "1", "1"]]
 
     def test_totals_are_shown_with_the_change_since_the_previous_period(self, boss, admin, services, volume):
-        admin.send(*[event(timestamp=volume - 25 * HOUR)] * 2)
+        admin.send(*[event(timestamp=volume - 25 * HOUR)] * 9)
         hourly_counts.advance()
         page = boss.read("/admin/")
         assert "5 events" in page
-        assert "+100 % on the 24 hours before" in page
-        admin.send(*[event(timestamp=volume - 25 * HOUR)] * 6)
+        assert "the 24 hours before" not in page  # which had too few events
+        admin.send(event(timestamp=volume - 25 * HOUR))
         hourly_counts.advance()
-        assert "−50 % on the 24 hours before" in boss.read("/admin/")
+        page = boss.read("/admin/")
+        assert "−60 % on the 24 hours before" in page
+        assert "The comparison leaves out the current hour." in page
+        admin.send(*[event(timestamp=volume - HOUR)] * 16)
+        hourly_counts.advance()
+        assert "+100 % on the 24 hours before" in boss.read("/admin/")
 
     @pytest.mark.parametrize(
         ("query", "unit", "count"),

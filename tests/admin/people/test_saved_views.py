@@ -44,6 +44,11 @@ def test_a_view_has_no_place_in_a_list(boss):
     assert SavedView.get().query == QUERY
 
 
+def test_the_form_shows_the_filter_in_words(boss):
+    page = boss.read("/admin/me/views/new?page=explore&query=by%3Dcontext%253AuserId%26types%3DA")
+    assert "The filter by: context:userId, types: A of the page Explore." in page
+
+
 def test_a_page_without_a_filter_has_nothing_to_save(boss):
     assert menu(boss.read("/admin/events")) == ["None yet. Set a filter, then save it here."]
 

@@ -72,6 +72,10 @@ def test_an_error_about_a_further_customer_names_its_line(boss, first, more, lin
     assert f'More customers, line {line}, is "X", which is not known' in read(answer).wrong("customers")
 
 
+def test_codes_on_one_line_are_answered_by_how_to_enter_them(boss):
+    assert "Enter one code per line." in read(start(boss, customers="OTHER, X")).wrong("customers")
+
+
 def test_empty_fields_are_not_sent(boss, services):
     report = start_report(boss, services, delimiter="")
     assert (report.types, report.start, report.end, report.output) == (None, None, None, None)

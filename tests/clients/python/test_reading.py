@@ -106,7 +106,7 @@ def test_a_rejected_question_is_explained(url, tally, nobody):
     assert no.value.status == 401
     with pytest.raises(RequestFailed, match="HTTP 400: .*PORTFOLIO"):
         next(tally.events(product="PORTFOLI"))
-    with pytest.raises(InvalidSetting, match="start is .* without a time zone"):
+    with pytest.raises(InvalidSetting, match="start is .* without a time zone; .* or a date, which is the whole day"):
         tally.events(start=datetime(2026, 11, 29))
     with pytest.raises(InvalidSetting, match="format is 'xlsx'; it must be one of 'csv', 'jsonl', 'parquet'."):
         tally.report(*CODES, format="xlsx")

@@ -85,22 +85,22 @@ class Encoder:
         return head
 
 
-def to_milliseconds(moment: Timestamp, field: str) -> int:
-    """Return a time as milliseconds since 1970.
+def to_milliseconds(moment: Timestamp, field: str, rule: str = TIME_RULE) -> int:
+    """Return a time as milliseconds since 1970. `rule` says in messages what it must be.
 
     Raises:
         InvalidEvent: it is not a time, has no time zone, or is out of range.
     """
     if isinstance(moment, datetime):
         if moment.utcoffset() is None:
-            raise InvalidEvent(f"{field} is {moment!r} without a time zone; it must be {TIME_RULE}.")
+            raise InvalidEvent(f"{field} is {moment!r} without a time zone; it must be {rule}.")
         number = (moment - EPOCH) // timedelta(milliseconds=1)
     elif isinstance(moment, bool) or not isinstance(moment, (int, float)) or moment != moment // 1:
-        raise InvalidEvent(f"{field} is {_shown(moment)}; it must be {TIME_RULE}.")
+        raise InvalidEvent(f"{field} is {_shown(moment)}; it must be {rule}.")
     else:
         number = int(moment)
     if not 0 <= number <= MAX_TIME:
-        raise InvalidEvent(f"{field} is {_shown(moment)}; it must be {TIME_RULE}.")
+        raise InvalidEvent(f"{field} is {_shown(moment)}; it must be {rule}.")
     return number
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 from urllib.parse import urlencode
 
-from tally_client.encode import EPOCH, to_milliseconds
+from tally_client.encode import EPOCH, TIME_RULE, to_milliseconds
 from tally_client.errors import DownloadFailed, InvalidSetting, LibraryMissing, ReportFailed, RequestFailed
 from tally_client.transport import AGENT, Response, Server
 
@@ -41,6 +41,7 @@ MAX_PAUSE_SECONDS = 5.0
 BLOCK_BYTES = 256 * 1024
 MAX_HEAD_BYTES = 1024 * 1024  # within which the first line of a file ends
 DAY = timedelta(days=1)
+RANGE_RULE = f"{TIME_RULE}, or a date, which is the whole day in UTC"
 TEMPORARY = (429, 502, 503, 504)
 
 
@@ -126,7 +127,7 @@ def _milliseconds(moment: Moment, field: str) -> int:
         midnight = datetime(moment.year, moment.month, moment.day, tzinfo=timezone.utc)
         return to_milliseconds(midnight, field) if field == "start" else to_milliseconds(midnight + DAY, field) - 1
     try:
-        return to_milliseconds(moment, field)
+        return to_milliseconds(moment, field, RANGE_RULE)
     except ValueError as error:
         raise InvalidSetting(str(error)) from None
 

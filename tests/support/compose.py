@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -122,6 +123,7 @@ class Stack:
         if name == "nginx":  # nothing waits for it but the test
             return self._succeeds(["curl", "--silent", "--insecure", "https://localhost:9443/"])
         if name == "web":
+            time.sleep(0.5)  # each check is a container of its own; an engine checks every 10 s
             return self._succeeds(self._in_image(name, self._image.healthcheck))
         environment = [f"{key}={value}" for key, value in service["environment"].items()]
         program, *options = service["healthcheck"]["test"][1:]

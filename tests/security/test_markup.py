@@ -137,8 +137,10 @@ def _refused_request(text: str, number: int) -> dict[str, object]:
 
 def faults(answer: TestResponse) -> list[str]:
     """Return what a browser would run of a page that is not ours."""
+    headers = answer.headers
+    if answer.mimetype == "application/json" and headers["X-Content-Type-Options"] == "nosniff":
+        return []  # for a script, and no browser makes a page of it
     if answer.mimetype != "text/html":  # a file, which is saved and not shown
-        headers = answer.headers
         is_kept = headers["X-Content-Type-Options"] == "nosniff" and "attachment" in headers["Content-Disposition"]
         return [] if is_kept else [f"a file of {answer.mimetype} that a browser shows"]
     page = answer.get_data(as_text=True).replace("https://tally.example/files/", "/files/")

@@ -49,12 +49,12 @@ def test_the_preview_holds_few_events_at_once(olga, refuse, monkeypatch):
     newest = rejected.newest
     monkeypatch.setattr(rejected, "newest", lambda limit, **more: limits.append(limit) or newest(limit, **more))
     refuse(*[event(timestamp="2026-11-23T10:57:00Z") for _ in range(5)])
-    assert "5 can be read" in olga.see(READ)
+    assert "5 can be parsed" in olga.see(READ)
     assert limits[-4:] == [2, 2, 2, 2]
     monkeypatch.setattr(rejected_groups, "PREVIEWED", 3)
-    assert "Of the latest 3 events, 3 can be read" in olga.see(READ)
+    assert "Of the latest 3 events, 3 can be parsed" in olga.see(READ)
     monkeypatch.setattr(rejected_groups, "PREVIEWED_BYTES", 1)
-    assert "Of the latest 2 events, 2 can be read" in olga.see(READ)
+    assert "Of the latest 2 events, 2 can be parsed" in olga.see(READ)
 
 
 def test_the_fix_is_offered_only_where_a_timestamp_can_be_read(olga, refuse):

@@ -74,10 +74,16 @@ def test_at_most_five_codes_have_their_own_series(services, nobody):
 
 
 def test_the_change_compares_complete_hours(services, nobody):
-    send(nobody, [NOW - 2 * HOUR] * 6 + [NOW] * 50)  # the current hour has only begun
-    send(nobody, [NOW - 26 * HOUR] * 4 + [NOW - 24 * HOUR] * 50)
+    send(nobody, [NOW - 2 * HOUR] * 15 + [NOW] * 50)  # the current hour has only begun
+    send(nobody, [NOW - 26 * HOUR] * 10 + [NOW - 24 * HOUR] * 50)
     chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "product")
-    assert (chart.since, chart.before, chart.change) == (6, 4, 0.5)
+    assert (chart.since, chart.before, chart.change) == (15, 10, 0.5)
+
+
+def test_too_few_events_before_make_no_percentage(services, nobody):
+    send(nobody, [NOW - 2 * HOUR] * 15 + [NOW - 26 * HOUR] * 9)
+    chart = services.volume.chart(SYSTEM, volume.preset("24h", NOW), "product")
+    assert (chart.since, chart.before, chart.change) == (15, 9, None)
 
 
 def test_minutes_are_exact_and_the_hour_before_is_an_estimate(services, nobody):

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from urllib.parse import urlsplit
 
 BLOCK_BYTES = 64 * 1024
@@ -29,6 +30,7 @@ class Wire:
         self._is_silent = False
         self._loses = 0
         self._cuts: tuple[int, int] | None = None
+        self._cut_seconds = 0.0  # until a cut, which discards what the client has not read yet
         self.url = f"http://127.0.0.1:{self._port}"
         self.passed = 0
         self.is_hanging_on_somebody = False
@@ -43,9 +45,10 @@ class Wire:
         """Accept connections, and forward nothing."""
         self._is_silent = True
 
-    def cut_after(self, count: int, times: int = 1_000_000) -> None:
+    def cut_after(self, count: int, times: int = 1_000_000, *, after_seconds: float = 0) -> None:
         """Reset the connection after this many further bytes, and again for what follows this often."""
         self._cuts = self.passed + count, times
+        self._cut_seconds = after_seconds
 
     def lose_answers(self, times: int = 1_000_000) -> None:
         """Forward requests, but reset the connection instead of forwarding the response."""
@@ -99,6 +102,7 @@ class Wire:
             return False
         place, times = self._cuts
         self._cuts = (place, times - 1) if times > 1 else None
+        time.sleep(self._cut_seconds)
         return True
 
     def _is_lost(self) -> bool:

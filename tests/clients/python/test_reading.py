@@ -177,7 +177,7 @@ def test_a_download_that_breaks_is_resumed_with_another_link(tally, nobody, run,
         return download(link.replace(url, wire.url), offset, etag)
 
     monkeypatch.setattr(tally._reader, "download", through_wire)
-    wire.cut_after(600_000, times=1)
+    wire.cut_after(600_000, times=1, after_seconds=1)
     path = report.to_file(tmp_path / "report.csv")
     wire.close()
     (first, one), (second, other) = ranges

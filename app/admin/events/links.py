@@ -17,11 +17,11 @@ class EventLinks:
     """URLs of lists of events that share a code or value with a listed event.
 
     Attributes:
-        kept: the other filters, as URL arguments.
+        filters: the other filters, as URL arguments.
         names: the names of context items by product and type.
     """
 
-    kept: Values
+    filters: Values
     names: Mapping[tuple[str, str], Sequence[str]]
 
     @cached_property
@@ -30,16 +30,16 @@ class EventLinks:
 
     def to(self, **codes: str) -> str:
         """Return the URL of the events with a code, which replaces the filter of the same kind."""
-        return f"{self._page_url}?{urlencode({**self.kept, **codes}, doseq=True)}"
+        return f"{self._page_url}?{urlencode({**self.filters, **codes}, doseq=True)}"
 
     def to_item(self, event: FullEvent, place: int) -> str:
         """Return the URL of the events with a context item's value, under the item's name in the catalog."""
         names = self.names.get((event.product, event.type), ())
-        rest = {name: value for name, value in self.kept.items() if name not in ("context", "value")}
+        rest = {name: value for name, value in self.filters.items() if name not in ("context", "value")}
         named = {"context": names[place]} if place < len(names) else {}
         return f"{self._page_url}?{urlencode({**rest, **named, 'value': event.context[place]}, doseq=True)}"
 
 
-def event_links(events: Iterable[FullEvent], kept: Values | None = None) -> EventLinks:
+def event_links(events: Iterable[FullEvent], filters: Values | None = None) -> EventLinks:
     """Return the URLs for some events."""
-    return EventLinks(kept or {}, services().catalog.item_names_by_type({(one.product, one.type) for one in events}))
+    return EventLinks(filters or {}, services().catalog.item_names_by_type({(one.product, one.type) for one in events}))

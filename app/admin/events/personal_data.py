@@ -78,7 +78,9 @@ def erase_personal_data() -> ResponseReturnValue:
     """Erase the data, and redirect to the receipt."""
     form = PersonalDataForm()
     try:
-        _, key = services().personal_data.erase(caller(), _wanted(form), delete_files=True, seconds=FIND_SECONDS)
+        _, key = services().personal_data.erase(
+            caller(), _wanted(form), delete_files=True, seconds=FIND_SECONDS, max_events=MAX_ERASED
+        )
     except FORM_ERRORS as error:
         return _render_error(form, error)
     return redirect_with("The data is erased.", link_to("erasure_receipt", key=key))

@@ -15,14 +15,14 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import orjson
 
-from app.exceptions import Forbidden, RateLimited, SearchIncomplete, ViewUnknown
+from app.exceptions import FieldError, Forbidden, InputInvalid, RateLimited, SearchIncomplete, ViewUnknown
 from app.schemas.reports import source
 from app.services.catalog.lookup import Catalog
 from app.services.events import answers, rejected_matches
@@ -52,6 +52,7 @@ REJECTED_AT_ONCE = 500
 ANSWERS_AT_ONCE = 500
 # A key is created after its events were received, when they are encoded.
 BEFORE_MS, AFTER_MS = 1_000, 30_000
+COMMAND = "Run this on the server: tally events erase --value - --yes --delete-files"
 ERASED, STARTED = "personal data erased", "erasure of personal data started"
 
 _slots = threading.BoundedSemaphore(MAX_AT_ONCE)
@@ -152,14 +153,8 @@ class PersonalData:
             RateLimited: too many searches with a time limit run in this process.
             SearchIncomplete: the spool cannot be emptied, or the time limit has passed.
         """
-        if seconds is None:
-            return self._find(self._query(who, wanted), who, by_value.settled)
-        if not _slots.acquire(blocking=False):
-            raise RateLimited(f"{MAX_AT_ONCE} searches of all events are already running. Try again.", RETRY_SECONDS)
-        try:
-            return self._find(self._query(who, wanted), who, by_value.settled, time.monotonic() + seconds)
-        finally:
-            _slots.release()
+        with _limit(seconds) as until:
+            return self._find(self._query(who, wanted), who, by_value.settled, until)
 
     def hand_over(self, who: Principal, found: PersonalDataMatches) -> Iterator[bytes]:
         """Return what was found as JSON Lines, a few at a time. The connection is released before each is sent."""
@@ -174,6 +169,7 @@ class PersonalData:
         *,
         delete_files: bool,
         seconds: float | None = None,
+        max_events: int | None = None,
         progress: Callable[[int], object] = lambda number: None,
     ) -> tuple[Receipt, int]:
         """Erase everything that was accepted before this call, and return the receipt and the id of its audit entry.
@@ -181,15 +177,20 @@ class PersonalData:
         Args:
             delete_files: delete report files that contain some of the events, and restart reports that are running.
             seconds: time limit of the search. Without a result in time, nothing is removed.
+            max_events: maximum number of stored events.
             progress: called with the number of stored events of each step.
 
         Raises:
-            Forbidden, InputInvalid, SearchIncomplete: see `find`; nothing was removed.
+            Forbidden, InputInvalid, RateLimited, SearchIncomplete: see `find`, or there are more than `max_events`;
+                nothing was removed.
             StoreUnavailable, StorageFailed: the database or the storage failed. Call it again for the rest.
         """
         query, began_at = self._query(who, wanted), now()
-        until = None if seconds is None else time.monotonic() + seconds
-        found = self._find(query, who, store.counted_cut, until)
+        with _limit(seconds) as until:
+            found = self._find(query, who, store.counted_cut, until)
+        if max_events is not None and found.total.events > max_events:
+            message = f"value is in {found.total.events:,} events; it may be in at most {max_events:,} here. {COMMAND}"
+            raise InputInvalid("The data cannot be erased here.", [FieldError(message)])
         newest = store.newest_report()
         receipt = Receipt(found.value, found.item, found.filter.customers, who.name, began_at, found.spooled)
         receipt.removed, receipt.damaged_spools = found.numbers, self._spool.damaged()
@@ -312,6 +313,20 @@ def _check_time(until: float | None, read: int, last: int) -> None:
 def _bucket_name(report: Report) -> str | None:
     bucket: str | None = (report.output or {}).get("bucketName")
     return bucket
+
+
+@contextmanager
+def _limit(seconds: float | None) -> Iterator[float | None]:
+    """Return when a search with a time limit must end, and let few of them run at once. None means no limit."""
+    if seconds is None:
+        yield None
+        return
+    if not _slots.acquire(blocking=False):
+        raise RateLimited(f"{MAX_AT_ONCE} searches of all events are already running. Try again.", RETRY_SECONDS)
+    try:
+        yield time.monotonic() + seconds
+    finally:
+        _slots.release()
 
 
 def _clear_answers(found: PersonalDataMatches) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import pytest
 
@@ -143,6 +144,17 @@ def test_too_many_events_are_left_to_the_command(boss, stored, monkeypatch):
         page = send(boss, act).get_data(as_text=True)
         assert "To erase more than 1 events, run this on the server" in page
         assert "Erase…" not in page
+    answer = send(boss, "/erase")
+    assert answer.status_code == 400
+    assert "Value is in 2 events; it may be in at most 1 here. Run this on the server" in read(answer).wrong("value")
+    assert Event.select().count() == 3
+
+
+def test_few_searches_of_all_events_run_at_once(boss, stored, monkeypatch):
+    monkeypatch.setattr(personal_data, "_slots", threading.BoundedSemaphore(1))
+    with personal_data._slots:
+        assert [send(boss, act).status_code for act in ("", "/download", "/confirm", "/erase")] == [429] * 4
+    assert send(boss).status_code == 200
 
 
 def test_the_events_page_and_an_event_lead_to_it(boss, stored):

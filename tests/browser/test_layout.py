@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import orjson
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 from app.exceptions import RateLimited, StoreUnavailable
@@ -99,6 +99,36 @@ def test_a_tables_head_stays_in_view(app, serve: str, page: Page):
 
 
 @pytest.mark.settings(redis_url="unix:///nowhere/redis.sock?db=0")
+def test_the_zone_switch_is_only_where_times_are_and_the_phones_bar_has_words(app, serve: str, page: Page):
+    World(app)
+    page.goto(f"{serve}/admin/sign-in")
+    sign_in(page, "admin")
+    for path, has_times in (("events", True), ("audit", True), ("system/settings", False), ("keys/new", False)):
+        page.goto(f"{serve}/admin/{path}")
+        expect(page.locator(".zones")).to_be_visible(visible=has_times)
+    page.set_viewport_size({"width": PHONE, "height": 844})
+    words = page.locator(".places a span")
+    assert words.count() == page.locator(".places a").count() > 5
+    for word in words.all():
+        expect(word).to_be_in_viewport()
+    box = page.locator(".places a span").first.bounding_box()
+    assert box["width"] > 20, "a word, not only an icon"
+
+
+def test_the_page_system_begins_with_what_matters(app, serve: str, page: Page):
+    World(app)
+    page.goto(f"{serve}/admin/sign-in")
+    sign_in(page, "admin")
+    page.goto(f"{serve}/admin/system")
+    assert page.locator("main h2").first.inner_text() == "Health"
+    problems = page.locator(".health li.warning")
+    assert 0 < problems.count() < page.locator(".health li").count(), "no worker runs here"
+    expect(page.locator(".health li").first).to_have_class("warning")
+    expect(page.get_by_text("No worker has been heard from lately.")).to_be_visible()
+    for details in ("Workers", "Retention"):
+        expect(page.locator("details.fold:not([open])", has_text=details)).to_be_visible()
+
+
 def test_pages_of_trouble_are_whole(app, serve: str, page: Page, monkeypatch: pytest.MonkeyPatch):
     World(app)
     found: list[str] = []

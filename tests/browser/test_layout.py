@@ -98,7 +98,6 @@ def test_a_tables_head_stays_in_view(app, serve: str, page: Page):
     assert page.evaluate("document.querySelector('.rows th').getBoundingClientRect().top") == 0
 
 
-@pytest.mark.settings(redis_url="unix:///nowhere/redis.sock?db=0")
 def test_the_zone_switch_is_only_where_times_are_and_the_phones_bar_has_words(app, serve: str, page: Page):
     World(app)
     page.goto(f"{serve}/admin/sign-in")
@@ -129,6 +128,7 @@ def test_the_page_system_begins_with_what_matters(app, serve: str, page: Page):
         expect(page.locator("details.fold:not([open])", has_text=details)).to_be_visible()
 
 
+@pytest.mark.settings(redis_url="unix:///nowhere/redis.sock?db=0")
 def test_pages_of_trouble_are_whole(app, serve: str, page: Page, monkeypatch: pytest.MonkeyPatch):
     World(app)
     found: list[str] = []

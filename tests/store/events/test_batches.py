@@ -101,8 +101,9 @@ def test_events_that_waited_on_local_disk_are_found_among_later_ones(services, a
     monkeypatch.setattr(batches, "SPAN", 4)
     for _ in range(3):
         accept(*(event(context=["later"]) for _ in range(4)))
-    name = batch_name(now() - 3_600_000)
-    Event.update(batch=name, received=now() - 3_600_000, context=["late"]).where(Event.id == 6).execute()
+    received = now() - 3_600_000
+    name = batch_name(received)
+    Event.update(batch=name, received=received, context=["late"]).where(Event.id == 6).execute()
     services.scheduler.count()
     assert find(services, name) == ["late"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from app.cli.params import limit_option, range_options
 from app.schemas.events import FullEvent
 from app.services.events.listing import EventFilter
 from app.services.people.principal import SYSTEM
+from app.support.clock import iso
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,6 +96,5 @@ def _as_json(key: int, event: FullEvent) -> dict[str, object]:
 
 
 def _render(key: int, event: FullEvent) -> str:
-    moment = datetime.fromtimestamp(event.timestamp / 1000, UTC).isoformat(timespec="milliseconds")
     context = " | ".join("" if item is None else item for item in event.context)
-    return f"{key}: {moment.replace('+00:00', 'Z')} {event.customer} {event.product} {event.type}: {context}"
+    return f"{key}: {iso(event.timestamp)} {event.customer} {event.product} {event.type}: {context}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,14 @@ def test_text_that_looks_like_markup_is_shown_as_received(boss, pages):
     isolated = [element.content for element in boss.read("/admin/").all("bdi")]
     for text in CORPUS:
         assert text in isolated
+
+
+def test_sentences_of_consecutive_lines_of_a_template_are_apart():
+    """Jinja removes the line break after a block and the blanks before one."""
+    glued = re.compile(r"[.?!]\{% endif %}\n *\{% if [^%]*%}[A-Z]")
+    templates = list((Path(__file__).parents[2] / "templates").rglob("*.html"))
+    assert len(templates) > 50
+    assert [(one.name, found) for one in templates for found in glued.findall(one.read_text())] == []
 
 
 def test_no_script_is_needed(boss, pages):

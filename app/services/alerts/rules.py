@@ -13,7 +13,7 @@ from app.services.people.principal import Principal
 from app.store.alerts import rules as store
 from app.store.database import transaction
 from app.store.models import AlertRule, AlertSilence
-from app.support.clock import HOUR_MS, now
+from app.support.clock import HOUR_MS, iso, now
 
 
 class AlertRules:
@@ -137,8 +137,9 @@ def _note(by: Principal, act: str, rule: AlertRule) -> None:
 
 
 def _note_silence(by: Principal, act: str, silence: AlertSilence) -> None:
-    names = ("rule", "customer", "product", "type", "until_at", "reason")
+    names = ("rule", "customer", "product", "type", "reason")
     details = {name: getattr(silence, name) for name in names if getattr(silence, name) is not None}
+    details["until"] = iso(silence.until_at)
     audit.note(by, f"alert silence {act}", f"alert silence {silence.id}", details, customer=silence.customer or "")
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import orjson
 
@@ -31,7 +30,7 @@ from app.store.models import Delivery, Report, Webhook
 from app.store.notifications import deliveries as store
 from app.store.notifications import webhooks as webhooks_store
 from app.store.reports import reports as reports_store
-from app.support.clock import DAY_MS, HOUR_MS, now
+from app.support.clock import DAY_MS, HOUR_MS, iso, now
 from app.version import VERSION
 
 GONE = 410  # a receiver's answer that it wants nothing more
@@ -122,13 +121,13 @@ class WebhookSender:
         if delivery.report is None:
             if kind != TEST and not _may_get(webhook, kind, delivery.customer):
                 raise Forbidden(f"Its owner, {webhook.owner_name}, may not see this.")
-            return {"type": kind, "timestamp": _iso(delivery.created_at), "data": delivery.data}
+            return {"type": kind, "timestamp": iso(delivery.created_at), "data": delivery.data}
         report = reports_store.by_job(delivery.report)
         if report is None:
             raise Forbidden("There is no such report any more.")
         _check_rights(webhook, delivery, report)
         data = self._describe(delivery, report)
-        return data | {"type": kind, "timestamp": _iso(delivery.ended_at or 0), "data": data}
+        return data | {"type": kind, "timestamp": iso(delivery.ended_at or 0), "data": data}
 
     def _describe(self, delivery: Delivery, report: Report) -> dict[str, object]:
         """Return the job as in the API, with the schedule's name and the available details of the file."""
@@ -171,8 +170,3 @@ def _find_owner(webhook: Webhook) -> Principal | None:
 
 def _new_key() -> str:
     return str(uuid.uuid4())
-
-
-def _iso(moment: int) -> str:
-    """Return a time as the specification shows it."""
-    return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

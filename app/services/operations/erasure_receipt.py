@@ -6,8 +6,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
+
+from app.support.clock import iso
 
 EXPLANATION = "SHA-256 of the value in UTF-8. Anyone who knows the value can check that this receipt is about it."
 ELSEWHERE = (
@@ -101,8 +102,8 @@ class Receipt:
             "context_item": self.item,
             "customers": None if self.customers is None else list(self.customers),
             "requested_by": self.requested_by,
-            "began_at": _iso(self.began_at),
-            "ended_at": _iso(self.ended_at),
+            "began_at": iso(self.began_at),
+            "ended_at": iso(self.ended_at),
             "removed": asdict(self.removed.total())
             | {"stored_responses": self.stored_responses, "delivered_from_spool": self.spooled},
             "by_customer_and_product": self.removed.rows(),
@@ -115,7 +116,3 @@ class Receipt:
 def digest(value: str) -> str:
     """Return the hash that replaces the value in the receipt and the audit log."""
     return hashlib.sha256(value.encode()).hexdigest()
-
-
-def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -129,14 +129,26 @@ def test_a_user_signs_in_with_the_company_account_and_out_of_both(page: Page, se
     expect(page.get_by_role("button", name="olga")).to_be_visible()  # the provider asks again
 
 
-def test_a_session_ends_with_that_of_the_provider(page: Page, service: str, issuer: str):
+def test_a_session_ends_with_that_of_the_provider_and_what_was_typed_is_kept(
+    page: Page, context: BrowserContext, service: str, issuer: str
+):
     choose(page, service, "olga")
     expect(page).to_have_url(f"{service}/admin/events")
+    typing = context.new_page()
+    typing.goto(f"{service}/admin/alerts/silences/new")
+    typing.get_by_label("Reason").fill("An upgrade until noon")
     page.goto(f"{issuer}/session/end")
     page.get_by_role("button", name="End it").click()
     page.wait_for_url("**/session/end/success")
     page.goto(f"{service}/admin/events")
     expect(page).to_have_url(re.compile("/admin/sign-in"))
+    submit(typing, "Silence")
+    expect(typing).to_have_url(re.compile("/admin/sign-in"))
+    typing.get_by_role("link", name=COMPANY).click()
+    submit(typing, "olga")
+    expect(typing.get_by_role("heading", name="Send what you typed?")).to_be_visible()
+    submit(typing, "Send it now")
+    expect(typing.locator("main").get_by_text("An upgrade until noon")).to_be_visible()
 
 
 def test_a_user_without_a_role_is_told_so(page: Page, service: str):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
+from wtforms import BooleanField
+from wtforms.fields.core import UnboundField
 
 from app import auth
 from app.admin.blueprint import blueprint, services
@@ -87,11 +92,8 @@ def _kept_address(account: int | None) -> str:
 def kept_form(key: str) -> str:
     """Show one of the caller's forms that was sent without a session."""
     form = services().kept_forms.get(key, caller().id)
-    shown = [
-        ShownField(_sentence(name), value[:SHOWN_CHARACTERS], max(0, len(value) - SHOWN_CHARACTERS))
-        for name, value in form.fields
-        if value.strip()
-    ]
+    known = _fields_of({name for name, _ in form.fields})
+    shown = [_shown(name, value, known.get(name)) for name, value in form.fields if value.strip()]
     act = _sentence(form.endpoint.partition(".")[2])
     return render_template("admin/people/kept_form.html", form=form, key=key, act=act, shown=shown)
 
@@ -107,6 +109,26 @@ def send_kept_form(key: str) -> Response:
 def discard_kept_form(key: str) -> Response:
     services().kept_forms.remove(key, caller().id)
     return redirect_with("The form is discarded. Nothing was sent.", link_to("overview"))
+
+
+def _fields_of(names: set[str]) -> dict[str, UnboundField[Any]]:
+    """Return the fields of the smallest form that has all names."""
+    forms = [{name: getattr(kind, name) for name in dir(kind)} for kind in _forms(FlaskForm)]
+    fields = [{name: one for name, one in form.items() if isinstance(one, UnboundField)} for form in forms]
+    return min((form for form in fields if names <= form.keys()), key=len, default={})
+
+
+def _forms(kind: type[FlaskForm]) -> Iterator[type[FlaskForm]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _forms(one)
+
+
+def _shown(name: str, value: str, field: UnboundField[Any] | None) -> ShownField:
+    if field and field.field_class is BooleanField:
+        value = "Yes"
+    label = str(field.args[0]) if field and field.args else _sentence(name)
+    return ShownField(label, value[:SHOWN_CHARACTERS], max(0, len(value) - SHOWN_CHARACTERS))
 
 
 def _sentence(name: str) -> str:

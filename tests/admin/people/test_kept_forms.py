@@ -15,7 +15,7 @@ from tests.admin.conftest import TOKEN, Visitor, key
 from tests.conftest import PASSWORD
 from tests.support.page import Element, read
 
-FIELDS = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "All of it"}
+FIELDS = {"customer": "BARCHART", "product": "PORTFOLIO", "name": "All of it", "header": "y"}
 SECRETS = [
     "/admin/me/password",
     "/admin/me/second-factor",
@@ -74,6 +74,7 @@ def test_what_was_typed_is_sent_after_the_sign_in_with_a_click(boss, sample_cata
         "Action": "Start report",
         "Page": "/admin/reports/new",
         "Customer": "BARCHART",
+        "First row has the column names": "Yes",
         "Product": "PORTFOLIO",
         "Name": "All of it",
     }

@@ -13,6 +13,8 @@ from app.services.people import audit
 from app.services.people.principal import SYSTEM
 from app.store.database import transaction
 
+WITHOUT_COLUMN = "Items without a column, which reports have in the last column, extra, or leave out if extra is drop:"
+
 
 @click.group()
 def catalog() -> None:
@@ -31,7 +33,10 @@ def import_file(file: BinaryIO, as_json: bool) -> None:
     with transaction():
         counts = services().catalog.put(file.read())
         audit.note(SYSTEM, "catalog imported", details=counts)
-    say(counts, "Imported {customers} customers, {products} products, {types} types.".format(**counts), json=as_json)
+    lacking = services().catalog.items_without_column()
+    lines = ["Imported {customers} customers, {products} products, {types} types.".format(**counts)]
+    lines += [WITHOUT_COLUMN, *lacking] if lacking else []
+    say(counts | {"without_column": lacking}, "\n".join(lines), json=as_json)
 
 
 @catalog.command()

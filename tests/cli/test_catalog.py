@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from app.cli.catalog import WITHOUT_COLUMN
 from app.services.catalog.lookup import Catalog
 from tests.services.catalog.test_lookup import DOCUMENT
 
@@ -14,14 +15,16 @@ def test_an_exported_catalog_can_be_imported_unchanged(succeeds, prints, service
     file.write_text(succeeds("catalog", "export"))
     before = services.catalog.export()
     counts = prints("catalog", "import", file)
-    assert counts == {kind: len(entries) for kind, entries in before.items()}
+    assert counts == {kind: len(entries) for kind, entries in before.items()} | {
+        "without_column": services.catalog.items_without_column()
+    }
     assert services.catalog.export() == before == json.loads(file.read_text())
 
 
-def test_an_import_prints_the_number_of_entries(succeeds, tmp_path):
+def test_an_import_prints_the_number_of_entries_and_items_without_a_column(succeeds, tmp_path):
     (tmp_path / "catalog.json").write_text(json.dumps(DOCUMENT))
     output = succeeds("catalog", "import", tmp_path / "catalog.json")
-    assert output == "Imported 1 customers, 1 products, 2 types.\n"
+    assert output == f"Imported 1 customers, 1 products, 2 types.\n{WITHOUT_COLUMN}\nSHOP BOUGHT: price\n"
 
 
 def test_a_catalog_can_be_read_from_standard_input(succeeds, services):

@@ -19,6 +19,7 @@ from app.services.catalog.editor import Changes
 FILE_NAME = "catalog.json"
 MAX_BYTES = 4_000_000  # the limit of a form's text, too
 SHOWN_CHANGES = 50  # errors, and changes of each kind, that a page shows
+SHOWN_LACKING = 5
 
 
 class DocumentForm(FlaskForm):
@@ -73,6 +74,9 @@ def import_document() -> ResponseReturnValue:
         for titles in (changes.added, changes.changed)
     )
     message = f"{added} added, {changed} changed, {changes.same:,} unchanged."
+    if lacking := services().catalog.items_without_column():
+        more = f" and {len(lacking) - SHOWN_LACKING:,} more types" if len(lacking) > SHOWN_LACKING else ""
+        message += f" Items without a column: {'; '.join(lacking[:SHOWN_LACKING])}{more}."
     return redirect_with(message, link_to("catalog", kind="products"))
 
 

@@ -160,6 +160,19 @@ class Catalog:
         self.forget()
         return {kind: len(rows) for kind, rows in entries.items()}
 
+    def items_without_column(self) -> list[str]:
+        """Return each type with named items that a product with columns has none for: `PRODUCT TYPE: item, item`."""
+        by_product: defaultdict[str, list[EventType]] = defaultdict(list)
+        for one in store.types():
+            by_product[one.product].append(one)
+        found = []
+        for row in store.products():
+            layout = columns_layout(row.code, row.columns, by_product[row.code])
+            for one in by_product[row.code] if set(row.columns) - {EXTRA} else ():
+                names = [one.context[place] for place in layout.extras(one.code)[0]]
+                found += [f"{row.code} {one.code}: {', '.join(names)}"] if names else []
+        return found
+
     def export(self, who: Principal = SYSTEM) -> dict[str, list[Entry]]:
         """Return the catalog as a document. Limited users get only the entries that occur with their customers."""
         customers, products, types = store.customers(), store.products(), store.types()

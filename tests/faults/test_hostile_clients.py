@@ -73,7 +73,7 @@ def speak(port: int, data: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def service(start_shared) -> Service:
     """A running service for all of these tests."""
-    return start_shared("sqlite", INGEST_WAIT_SECONDS="2")
+    return start_shared("sqlite", INGEST_WAIT_SECONDS="2", idle=["worker", "scheduler"])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 
 import pytest
 import requests
@@ -13,7 +12,7 @@ from tests.faults.conftest import Service, kill
 from tests.faults.reporting import ADMIN, Analyst, fill
 from tests.support.pace import times
 from tests.support.running import wait_until
-from tests.support.s3 import DELIVERED, S3, STORAGE
+from tests.support.s3 import S3, STORAGE
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.processes
@@ -39,28 +38,29 @@ def wire(way):
     way.restore()
 
 
-def begin(start: Callable[..., Service], s3: S3, wire: Wire, **settings: str) -> Analyst:
-    """Return an analyst of a service whose report files are in the store, with further settings."""
-    means = s3.environment | {"S3_ENDPOINT_URL": wire.url, "S3_PUBLIC_URL": s3.endpoint}
-    service = start("sqlite", ADMIN_PASSWORD=ADMIN[1], **(means | settings))
+@pytest.fixture(scope="module")
+def service(start_shared, s3_server, way) -> Service:
+    """A service whose report files are in the store."""
+    means = s3_server.environment | {"S3_ENDPOINT_URL": way.url, "S3_PUBLIC_URL": s3_server.endpoint}
+    service = start_shared("sqlite", ADMIN_PASSWORD=ADMIN[1], REPORT_ATTEMPTS=str(times(4, 5)), **means)
     fill(service, ROWS)
-    return Analyst(service, lambda number: is_clean(s3, number), lambda job: content(s3, job))
+    return service
 
 
 @pytest.fixture(scope="module")
-def analyst(start_shared, s3_server, way) -> Analyst:
+def analyst(service, s3_server) -> Analyst:
     """The analyst of all tests that leave nothing in the store but the promised files."""
-    return begin(start_shared, s3_server, way)
+    return Analyst(service, lambda number: is_clean(s3_server, number), lambda job: content(s3_server, job))
 
 
-def names(s3: S3, bucket: str = STORAGE) -> list[str]:
-    """Return the names of the report files in a bucket."""
-    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+def names(s3: S3) -> list[str]:
+    """Return the names of the report files in the store."""
+    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=STORAGE)
     return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
 
-def is_clean(s3: S3, number: int, bucket: str = STORAGE) -> bool:
-    return len(names(s3, bucket)) == number and not s3.unfinished(bucket)
+def is_clean(s3: S3, number: int) -> bool:
+    return len(names(s3)) == number and not s3.unfinished()
 
 
 def content(s3: S3, job: dict) -> bytes:
@@ -119,16 +119,15 @@ def test_a_killed_child_leaves_no_parts_in_the_store(analyst, wire):
         print(f"{analyst.attempt(job)} attempts.")
 
 
-def test_a_store_that_stays_unavailable_fails_the_report_and_leaves_nothing(start_service, wire, s3_server):
-    """In a bucket of its own, where the cleanup of the other service removes nothing."""
-    analyst = begin(start_service, s3_server, wire, REPORT_ATTEMPTS="2", STORAGE_URL=f"s3://{DELIVERED}/reports")
+def test_a_store_that_stays_unavailable_fails_the_report_and_leaves_nothing(service, wire, s3_server):
+    before = len(names(s3_server))
+    analyst = Analyst(service)
     wire.cut_after(BYTES // 2)
     job = analyst.start(ROWS)
     wait_until(lambda: analyst.status(job) == "FAILED", 180)
-    url = f"{analyst.service.running.url}/reports/{job['source']}"
-    answer = requests.get(url, auth=ADMIN, timeout=30)
+    answer = requests.get(f"{service.running.url}/reports/{job['source']}", auth=ADMIN, timeout=30)
     assert answer.status_code == 409
     assert "The S3 store broke the connection off." in answer.text
     wire.restore()
-    wait_until(lambda: is_clean(s3_server, 0, DELIVERED), 120)
-    assert not analyst.service.running.ended()
+    wait_until(lambda: is_clean(s3_server, before), 120)
+    assert not service.running.ended()

@@ -20,6 +20,8 @@ from tests.support.running import Running, wait_until
 
 pytestmark = pytest.mark.processes
 
+PAUSE_SECONDS = 0.1  # between two events
+
 
 class Sender(threading.Thread):
     """A product that sends events one after the other, each until it is answered 200.
@@ -40,7 +42,7 @@ class Sender(threading.Thread):
             mark = f"event-{len(self.answered)}"
             if self._send(mark):
                 self.answered.append(mark)
-            self.is_done.wait(0.03)
+            self.is_done.wait(PAUSE_SECONDS)
 
     def _send(self, mark: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=slack(10))

@@ -10,6 +10,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from tests.faults.ledger import Ledger
 from tests.support import backing_servers
 from tests.support.pace import times
 from tests.support.running import Running, wait_until
+
+# `tally` refuses a folder that has a module of the name of one of its own.
+FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")
 
 
 def kill(*pids: int) -> None:
@@ -128,13 +132,16 @@ class Service:
 
 @contextlib.contextmanager
 def starting(short_folder: Path) -> Iterator[Callable[..., Service]]:
-    """Return a function that starts the service on a database with further options of `Running`. Everything ends with
-    the context.
+    """Return a function that starts the service on a database with further options of `Running`, and with the text of
+    another worker.py, if any. Everything ends with the context.
     """
     with contextlib.ExitStack() as stack:
 
-        def start(kind: str, **options: Any) -> Service:  # noqa: ANN401
+        def start(kind: str, worker: str = "", **options: Any) -> Service:  # noqa: ANN401
             folder = Path(tempfile.mkdtemp(dir=short_folder))
+            if worker:
+                (folder / "worker.py").write_text(worker)
+                options["command"] = FLASK
             postgres = None
             if kind == "postgresql":
                 postgres = Postgres(folder / "pg")

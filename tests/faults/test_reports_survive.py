@@ -9,8 +9,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +18,8 @@ import psycopg
 import pytest
 import requests
 
-from tests.faults.conftest import Postgres, Service, kill
-from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill
+from tests.faults.conftest import Service, kill
+from tests.faults.reporting import ADMIN, OURS, OUTPUT, SLOW_WORKER, Analyst, files, fill
 from tests.support.client import FIRST
 from tests.support.pace import SOAK, slack, times
 from tests.support.running import wait_until
@@ -32,7 +30,7 @@ PART = times(100_000, 1_000_000)  # which a killed child had written, and are no
 MANY = PART * 3 // 2  # are written in parts
 STRUCK = PART  # one part, whose second half is long enough to be interrupted
 ROWS = PART // 2
-LARGE = times(150_000, 500_000)  # too large a file for a small disk
+LARGE = times(50_000, 500_000)  # too large a file for a small disk
 FEW = 20_000
 # The short form on SQLite tests races, a full disk and the faults of test_reports_survive_s3.
 KINDS = ["sqlite", "postgresql"] if SOAK else ["postgresql"]
@@ -42,41 +40,13 @@ TRIES = 5
 CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until the report of a killed child continues; and after any other fault
 
 
-# The worker of the short form: reports a tenth as long, written as slowly as long ones, so they can be interrupted.
-SLOW_WORKER = """
-import sys, time
-sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
-import worker
-from app.services.reports import part_writer
-
-def slow_blocks(*given):
-    for block in blocks(*given):
-        time.sleep(0.1)
-        yield block
-
-blocks, part_writer.blocks = part_writer.blocks, slow_blocks
-part_writer.PART_ROWS, part_writer.WHOLE_ROWS = part_writer.PART_ROWS // 10, part_writer.WHOLE_ROWS // 10
-worker.main()
-"""
-
-
 @pytest.fixture(scope="module", params=KINDS)
-def analyst(request, short_folder):
+def analyst(request, start_shared):
     """An analyst of a service with many events, for all faults in sequence."""
-    folder = Path(tempfile.mkdtemp(dir=short_folder))
-    if not SOAK:
-        (folder / "worker.py").write_text(SLOW_WORKER)
-    with contextlib.ExitStack() as stack:
-        postgres = None
-        if request.param == "postgresql":
-            postgres = Postgres(folder / "pg")
-            stack.callback(postgres.stop)
-        # `tally` would refuse the folder, which has a module of the name of one of its own.
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", "serve"]
-        service = Service(folder, postgres, command=command, ADMIN_PASSWORD=ADMIN[1])
-        stack.callback(lambda: service.running.ended() or service.running.stop())
-        fill(service, MANY)
-        yield Analyst(service)
+    settings = {} if SOAK else {"WEB_PROCESSES": "1"}
+    service = start_shared(request.param, worker="" if SOAK else SLOW_WORKER, ADMIN_PASSWORD=ADMIN[1], **settings)
+    fill(service, MANY)
+    return Analyst(service)
 
 
 def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
@@ -217,7 +187,7 @@ def resize(disk: Path, size: str) -> None:
 
 def leave_little(disk: Path) -> None:
     """Leave space for half of a large report."""
-    resize(disk, f"{shutil.disk_usage(disk).used // 1024 + 4096}k")
+    resize(disk, str(shutil.disk_usage(disk).used + LARGE * 20))  # a row has 42 bytes
 
 
 @pytest.fixture(scope="module")

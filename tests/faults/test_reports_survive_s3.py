@@ -9,15 +9,16 @@ import pytest
 import requests
 
 from tests.faults.conftest import Service, kill
-from tests.faults.reporting import ADMIN, Analyst, fill
-from tests.support.pace import times
+from tests.faults.reporting import ADMIN, SLOW_WORKER, Analyst, fill
+from tests.support.pace import SOAK, times
 from tests.support.running import wait_until
-from tests.support.s3 import S3, STORAGE
+from tests.support.s3 import PART_MIN_BYTES, S3, STORAGE
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.processes
 
-ROWS = times(250_000, 500_000)
+ROWS = times(50_000, 500_000)
+WORKER = f"import app.storage.s3.upload\napp.storage.s3.upload.PART_BYTES = {PART_MIN_BYTES}\n{SLOW_WORKER}"
 BYTES = ROWS * 42  # the approximate size of its file
 AGAIN_SECONDS = 60  # until reports continue after the store is back
 
@@ -42,7 +43,8 @@ def wire(way):
 def service(start_shared, s3_server, way) -> Service:
     """A service whose report files are in the store."""
     means = s3_server.environment | {"S3_ENDPOINT_URL": way.url, "S3_PUBLIC_URL": s3_server.endpoint}
-    service = start_shared("sqlite", ADMIN_PASSWORD=ADMIN[1], REPORT_ATTEMPTS=str(times(4, 5)), **means)
+    settings = {"ADMIN_PASSWORD": ADMIN[1], "REPORT_ATTEMPTS": str(times(4, 5))} | means
+    service = start_shared("sqlite", worker="" if SOAK else WORKER, **settings)
     fill(service, ROWS)
     return service
 
@@ -78,7 +80,7 @@ def hang(wire: Wire) -> None:
 
 
 def cut_off(wire: Wire) -> None:
-    wire.cut_after(random.randrange(1_000_000))
+    wire.cut_after(random.randrange(BYTES // 10))
 
 
 def lose_answers(wire: Wire) -> None:

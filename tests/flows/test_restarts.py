@@ -129,7 +129,8 @@ def test_no_client_notices_a_reload_or_that_another_service_takes_over(short_fol
             assert not set(old) & {first.pid(program) for program in programs}
     assert reloading.failures() == Counter()
 
-    second = Running(Path(tempfile.mkdtemp(dir=short_folder)), idle=["worker", "scheduler"], **settings)
+    smaller = settings if SOAK else settings | {"WEB_PROCESSES": "1"}
+    second = Running(Path(tempfile.mkdtemp(dir=short_folder)), idle=["worker", "scheduler"], **smaller)
     folder, port = Path(tempfile.mkdtemp(dir=short_folder)), free_port()
     with nginx.running(folder, port, first.port, first.data / "reports", second=second.port):
         with Clients(first.port) as direct, Clients(port) as proxied:

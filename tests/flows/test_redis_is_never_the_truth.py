@@ -58,7 +58,8 @@ def wrong(visitor: Visitor) -> set[str]:
 
 def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     visitor = start(REDIS_URL=redis.url)
-    assert "REDIS_URL: Redis cannot be reached:" in visitor.service.said()
+    assert "REDIS_URL: Redis cannot be reached: Error 2 connecting to /" in visitor.service.said()
+    assert "valkey started" not in visitor.service.said()
     assert visitor.post("/events", json=[event(), event()]).status_code == 200
     job = visitor.start_report(**OURS)
     assert job["status"] == "RUNNING"
@@ -79,3 +80,7 @@ def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     assert visitor.until_ended(second)["status"] == "COMPLETE"
     assert not visitor.service.ended()
     assert "cannot stay up" not in visitor.service.said()
+
+    redis.kill()
+    assert visitor.service.stop() == 0
+    assert visitor.service.left() == {}

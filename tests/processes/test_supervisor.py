@@ -40,11 +40,17 @@ def odd_service(short_folder: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def service_started_again(odd_service: Running) -> Iterator[Running]:
-    """The same service, started a second time after Ctrl-C ended it; the last test that uses it ends it."""
+def terminal() -> tuple[int, int]:
+    """Return our end of a terminal, and its own end."""
+    return pty.openpty()
+
+
+@pytest.fixture(scope="module")
+def service_started_again(odd_service: Running, terminal: tuple[int, int]) -> Iterator[Running]:
+    """The same service, started on a terminal after Ctrl-C ended it; the last test that uses it ends it."""
     valkey_of(odd_service).set("kept", "yes")
     ends_cleanly(odd_service, signal.SIGINT)
-    yield from starting(odd_service.data.parent, idle=["worker", "scheduler"])
+    yield from starting(odd_service.data.parent, terminal=terminal[1], idle=["worker", "scheduler"])
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +59,6 @@ def service_without_worker(short_folder: Path) -> Iterator[Running]:
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
     yield from starting(folder, command=FLASK, idle=["scheduler"])
-
-
-@pytest.fixture(scope="module")
-def terminal() -> tuple[int, int]:
-    """Return our end of a terminal, and its own end."""
-    return pty.openpty()
-
-
-@pytest.fixture(scope="module")
-def service_without_redis(short_folder: Path, terminal: tuple[int, int]) -> Iterator[Running]:
-    """A service on a terminal, without Redis; the last test that uses it ends it."""
-    folder = Path(tempfile.mkdtemp(dir=short_folder))
-    yield from starting(folder, terminal=terminal[1], idle=["scheduler"], REDIS_URL="redis://127.0.0.1:1/0")
 
 
 def starting(folder: Path, **options: object) -> Iterator[Running]:
@@ -153,6 +146,12 @@ def workers(service):
     return rq.Worker.all(connection=valkey_of(service))
 
 
+def test_everything_ends_when_the_launcher_is_killed(service_without_worker):
+    service_without_worker.process.kill()
+    service_without_worker.process.wait()
+    wait_until(lambda: not service_without_worker.left(), 10)
+
+
 def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, folder):
     (folder / "wsgi.py").write_text(
         "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"
@@ -215,22 +214,6 @@ def test_sigterm_ends_everything_cleanly(shared_service):
     ends_cleanly(shared_service, signal.SIGTERM)
 
 
-def test_an_unavailable_redis_is_only_a_warning(service_without_redis):
-    said = service_without_redis.said()
-    assert "REDIS_URL: Redis cannot be reached: Error 111 connecting to 127.0.0.1:1." in said
-    assert "valkey started" not in said
-
-
-def test_everything_ends_when_its_terminal_is_closed(service_without_redis, terminal):
-    """SIGHUP without a closed terminal means a reload."""
-    our_end, its_end = terminal
-    os.close(its_end)
-    os.close(our_end)
-    service_without_redis.process.send_signal(signal.SIGHUP)  # a shell forwards the signal, but there is no shell here
-    assert service_without_redis.process.wait(slack(20)) == 0
-    assert service_without_redis.left() == {}
-
-
 def test_an_odd_folder_a_host_name_and_a_missing_locale_do_not_prevent_the_start(odd_service):
     assert "Tally is at http://localhost:" in odd_service.said()
     assert odd_service.answers()
@@ -247,7 +230,11 @@ def test_a_second_start_after_ctrl_c_keeps_the_data(service_started_again):
     assert "password" not in service_started_again.said()
 
 
-def test_everything_ends_when_the_launcher_is_killed(service_started_again):
-    service_started_again.process.kill()
-    service_started_again.process.wait()
-    wait_until(lambda: not service_started_again.left(), 10)
+def test_everything_ends_when_its_terminal_is_closed(service_started_again, terminal):
+    """SIGHUP without a closed terminal means a reload."""
+    our_end, its_end = terminal
+    os.close(its_end)
+    os.close(our_end)
+    service_started_again.process.send_signal(signal.SIGHUP)  # a shell forwards the signal, but there is no shell here
+    assert service_started_again.process.wait(slack(20)) == 0
+    assert service_started_again.left() == {}

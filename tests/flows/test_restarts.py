@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for what only Linux has"),
 ]
-CLIENTS = times(24, 64)
+CLIENTS = times(12, 64)
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
 PAUSE_SECONDS = 0.2  # of a client between two requests; less than web.QUIET_SECONDS, or the connection counts as idle

@@ -39,6 +39,7 @@ PASSWORD = "correct horse"
 
 # rooms independent of the database; tests that depend on its locks and transactions are marked
 KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "backup", "cli", "security", "services"))
+TOGETHER = ("tests/browser", "tests/flows")  # folders whose files share a service
 MEMORY = Path("/dev/shm")  # a commit does not wait for a disk here; these tests kill processes, not the machine
 MEMORY_BYTES = 6 * 1024**3  # maximum that a run needs
 
@@ -97,13 +98,13 @@ def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 class ByService(LoadScopeScheduling):
-    """Gives all tests of a file to one process, and those of all browser files to one, so that no shared fixture
-    starts twice.
+    """Gives all tests of a file to one process, and those of each folder of `TOGETHER` to one, so that no shared
+    fixture starts twice.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "tests/browser" if path.startswith("tests/browser/") else path
+        return next((folder for folder in TOGETHER if path.startswith(f"{folder}/")), path)
 
 
 @pytest.hookimpl(optionalhook=True)

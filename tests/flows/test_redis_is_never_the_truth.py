@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Visitor
-from tests.support import backing_servers
+from tests.support import backing_servers, forked
 from tests.support.client import event
 from tests.support.running import wait_until
 
@@ -46,8 +45,9 @@ def redis(short_folder):
 
 def sweep(visitor: Visitor) -> None:
     """Run at once what the scheduler does every few seconds."""
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "scheduler", "--once"]
-    subprocess.run(command, cwd=visitor.service.data.parent, env=visitor.service.environment, check=True)
+    service = visitor.service
+    result = forked.tally("scheduler", "--once", folder=service.data.parent, environment=service.environment)
+    assert result.returncode == 0, result.stderr
 
 
 def wrong(visitor: Visitor) -> set[str]:
@@ -58,7 +58,8 @@ def wrong(visitor: Visitor) -> set[str]:
 
 def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     visitor = start(REDIS_URL=redis.url)
-    assert "REDIS_URL: Redis cannot be reached:" in visitor.service.said()
+    assert "REDIS_URL: Redis cannot be reached: Error 2 connecting to /" in visitor.service.said()
+    assert "valkey started" not in visitor.service.said()
     assert visitor.post("/events", json=[event(), event()]).status_code == 200
     job = visitor.start_report(**OURS)
     assert job["status"] == "RUNNING"
@@ -79,3 +80,7 @@ def test_a_report_accepted_without_redis_finishes_when_it_is_back(start, redis):
     assert visitor.until_ended(second)["status"] == "COMPLETE"
     assert not visitor.service.ended()
     assert "cannot stay up" not in visitor.service.said()
+
+    redis.kill()
+    assert visitor.service.stop() == 0
+    assert visitor.service.left() == {}

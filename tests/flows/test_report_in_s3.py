@@ -27,7 +27,8 @@ EVENTS = 3_000  # 12 MB, which is more than one part of an upload
 
 @pytest.fixture(scope="module")
 def running(short_folder: Path, s3_server: S3) -> Iterator[Running]:
-    service = Running(Path(tempfile.mkdtemp(dir=short_folder)), ADMIN_PASSWORD=ADMIN[1], **s3_server.environment)
+    folder, settings = Path(tempfile.mkdtemp(dir=short_folder)), {"ADMIN_PASSWORD": ADMIN[1]} | s3_server.environment
+    service = Running(folder, idle=["scheduler"], **settings)
     yield service.until_ready()
     assert service.stop() == 0
 

@@ -10,7 +10,6 @@ import http.client
 import itertools
 import json
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +21,7 @@ import psycopg
 import pytest
 
 from tests.flows.conftest import ADMIN
-from tests.support import backing_servers, nginx
+from tests.support import backing_servers, forked, nginx
 from tests.support.client import event
 from tests.support.pace import SOAK, times
 from tests.support.running import Running, free_port, wait_until
@@ -31,7 +30,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for what only Linux has"),
 ]
-CLIENTS = times(24, 64)
+CLIENTS = times(12, 64)
 ANSWER_SECONDS = 120
 HEADERS = {"Content-Type": "application/json"}
 PAUSE_SECONDS = 0.2  # of a client between two requests; less than web.QUIET_SECONDS, or the connection counts as idle
@@ -112,8 +111,8 @@ def stored(url: str) -> Counter:
 
 
 def reload(service: Running) -> None:
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "reload"]
-    subprocess.run(command, cwd=service.data.parent, env=service.environment, check=True)
+    result = forked.tally("reload", folder=service.data.parent, environment=service.environment)
+    assert result.returncode == 0, result.stderr
 
 
 def test_no_client_notices_a_reload_or_that_another_service_takes_over(short_folder, database_url):
@@ -130,7 +129,8 @@ def test_no_client_notices_a_reload_or_that_another_service_takes_over(short_fol
             assert not set(old) & {first.pid(program) for program in programs}
     assert reloading.failures() == Counter()
 
-    second = Running(Path(tempfile.mkdtemp(dir=short_folder)), **settings)
+    smaller = settings if SOAK else settings | {"WEB_PROCESSES": "1"}
+    second = Running(Path(tempfile.mkdtemp(dir=short_folder)), idle=["worker", "scheduler"], **smaller)
     folder, port = Path(tempfile.mkdtemp(dir=short_folder)), free_port()
     with nginx.running(folder, port, first.port, first.data / "reports", second=second.port):
         with Clients(first.port) as direct, Clients(port) as proxied:

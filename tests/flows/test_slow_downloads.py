@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.api.files import MAX_DOWNLOADS
-from tests.flows.conftest import large_report
+from tests.flows.conftest import Visitor, large_report
 from tests.support.client import event
 from tests.support.pace import slack
 from tests.support.running import wait_until
@@ -33,8 +33,8 @@ def begin(port: int, path: str) -> tuple[socket.socket, int]:
     return client, int(client.recv(12)[9:])
 
 
-def test_slow_downloads_keep_no_event_waiting_and_free_their_slots_when_they_end(start):
-    visitor = start()
+def test_slow_downloads_keep_no_event_waiting_and_free_their_slots_when_they_end(shared_service):
+    visitor = Visitor(shared_service)
     job, content = large_report(visitor, 2000)  # 8 MB, more than the system buffers for a client that does not read
     link = urlsplit(visitor.link(job))
     with contextlib.ExitStack() as stack:

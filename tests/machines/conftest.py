@@ -1,12 +1,13 @@
 """The service on five machines, which share PostgreSQL, Valkey and an S3 store, behind the nginx of deploy/nginx.conf.
 
 The short form has reports a hundredth as long, which are written slowly so that they can be interrupted, and shorter
-intervals after which the service notices a lost machine.
+intervals after which the service notices a lost machine. Its programs start without the checks of `tally`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,8 @@ import pytest
 
 from app.store import database as store
 from tests.faults.conftest import Postgres
-from tests.machines.network import Machine, Network
-from tests.support import backing_servers, nginx
+from tests.machines.network import TALLY, Machine, Network
+from tests.support import backing_servers, forked, nginx
 from tests.support import s3 as s3_support
 from tests.support.pace import SOAK, times
 from tests.support.running import ROOT, START_SECONDS, free_port, wait_until
@@ -45,10 +46,19 @@ part_writer.PART_ROWS, part_writer.WHOLE_ROWS, runner.SILENT_MS = {PART_ROWS}, {
 worker.main()
 """
 SCHEDULER = """
+from app import scheduler as program
 from app.services.operations import scheduler
 from app.services.reports import cleanup
 scheduler.SWEEP_SECONDS = scheduler.SCHEDULE_SECONDS = 1
 cleanup.SILENT_MS = cleanup.YOUNG_MS = 4_000
+program.main()
+"""
+# What `tally web` and `tally worker` do after their checks, for which they would load the whole application twice.
+PROGRAM = """
+import sys
+from app.config import Settings
+from app.ops import standalone
+standalone.execute(standalone.prepare(Settings.from_environment(), sys.argv[1]), sys.argv[1])
 """
 
 
@@ -104,7 +114,9 @@ class Site:
         self.web = [self.network.machine() for _ in range(2)]
         self.workers = [self.network.machine() for _ in range(3)]
         self.schedulers = [self.web[0], self.workers[0]]
-        assert self.web[0].run("bootstrap", self.settings).wait() == 0, self.web[0].said("bootstrap")
+        environment = self.settings | {"PATH": os.environ["PATH"], "DATA_DIR": str(self.web[0].folder / "var")}
+        prepared = forked.tally("bootstrap", folder=self.web[0].folder, environment=environment)
+        assert prepared.returncode == 0, prepared.stderr
         for machine in (*self.web, *self.workers):
             self.start(machine)
         self.until_all_serve()
@@ -119,12 +131,12 @@ class Site:
     def start(self, machine: Machine) -> None:
         """Start what a machine has."""
         if machine in self.web:
-            machine.run("web", self.settings)
+            machine.run("web", self.settings, TALLY if SOAK else PROGRAM)
         else:
             path = str(ROOT) if SOAK else f"{self._slow}:{ROOT}"
-            machine.run("worker", self.settings | {"PYTHONPATH": path})
+            machine.run("worker", self.settings | {"PYTHONPATH": path}, TALLY if SOAK else PROGRAM)
         if machine in self.schedulers:
-            machine.run("scheduler", self.settings, before="" if SOAK else SCHEDULER)
+            machine.run("scheduler", self.settings, TALLY if SOAK else SCHEDULER)
 
     def until_all_serve(self) -> None:
         """Wait until each web server responds."""

@@ -29,15 +29,15 @@ class Machine:
         self._started: list[subprocess.Popen] = []
         folder.mkdir()
 
-    def run(self, program: str, settings: dict[str, str], before: str = "") -> subprocess.Popen:
-        """Start `tally PROGRAM`. Its output is appended to the file of its name.
+    def run(self, program: str, settings: dict[str, str], code: str = TALLY) -> subprocess.Popen:
+        """Start a program, by default `tally PROGRAM`. Its output is appended to the file of its name.
 
         Args:
-            before: Python code that is executed before the command.
+            code: what Python executes.
         """
         own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": PYTHONPATH, "HOST": self.address}
         own |= settings | {"DATA_DIR": str(self.folder / "var")}
-        command = self._inside([sys.executable, "-c", f"{before}\n{TALLY}", program])
+        command = self._inside([sys.executable, "-c", code, program])
         with (self.folder / program).open("a") as said:
             self._started.append(subprocess.Popen(command, cwd=self.folder, env=own, stdout=said, stderr=said))
         return self._started[-1]

@@ -124,7 +124,7 @@ def test_both_sides_of_a_connection_check_whether_the_other_lives(site: Site):
 @pytest.mark.skipif(not SOAK, reason="takes half a minute, which `make soak` has")
 def test_a_machine_that_loses_power_in_a_transaction_does_not_keep_reports_from_starting(site: Site, analyst: Analyst):
     lost = site.network.machine()
-    lost.run("web", site.settings, before=IN_TRANSACTION.format(url=site.postgres.url))
+    lost.run("web", site.settings, code=IN_TRANSACTION.format(url=site.postgres.url))
     wait_until(lambda: "in a transaction" in lost.said("web"), 60)
     lost.cut_off()
     began = time.monotonic()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
+from tests.support import forked
 from tests.support.client import event
 from tests.support.pace import slack
 from tests.support.running import PYTHONPATH, TALLY, free_port, wait_until
@@ -31,8 +32,7 @@ def tally(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command that ends, in a folder of its own."""
 
     def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        given = environment(tmp_path, **settings)
-        return subprocess.run([*TALLY, *words], cwd=tmp_path, env=given, capture_output=True, text=True)
+        return forked.tally(*words, folder=tmp_path, environment=environment(tmp_path, **settings))
 
     return run
 

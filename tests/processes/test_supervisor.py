@@ -7,18 +7,18 @@ import pty
 import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 import rq
 
+from tests.support import forked
 from tests.support.pace import slack
-from tests.support.running import ROOT, START_SECONDS, Running, wait_until
+from tests.support.running import ROOT, START_SECONDS, Running, free_port, wait_until
 
 pytestmark = [
     pytest.mark.processes,
@@ -32,18 +32,11 @@ BACK_SECONDS = 20  # 3 are guaranteed, and about 0.7 measured; the rest is for a
 
 @pytest.fixture(scope="module")
 def odd_service(short_folder: Path) -> Iterator[Running]:
-    """A service in an odd folder, at a host name, with a missing locale; the last test that uses it ends it."""
+    """A service in an odd folder, at a host name, with a missing locale and a configured password."""
     folder = Path(tempfile.mkdtemp(dir=short_folder)) / "a b#%41%='\"$;ü"
     folder.mkdir()
-    yield from starting(folder, HOST="localhost", LC_ALL="xx_XX.ISO-8859-1", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
-
-
-@pytest.fixture(scope="module")
-def service_without_worker(short_folder: Path) -> Iterator[Running]:
-    """A service whose worker cannot start while a certain file exists; the last test that uses it ends it."""
-    folder = Path(tempfile.mkdtemp(dir=short_folder))
-    (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
-    yield from starting(folder, command=FLASK)
+    odd = {"HOST": "localhost", "LC_ALL": "xx_XX.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    yield from starting(folder, ADMIN_PASSWORD="chosen by the operator", **odd)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +46,19 @@ def terminal() -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def service_without_redis(short_folder: Path, terminal: tuple[int, int]) -> Iterator[Running]:
-    """A service on a terminal, without Redis; the last test that uses it ends it."""
-    yield from starting(
-        Path(tempfile.mkdtemp(dir=short_folder)), terminal=terminal[1], REDIS_URL="redis://127.0.0.1:1/0"
-    )
+def service_started_again(odd_service: Running, terminal: tuple[int, int]) -> Iterator[Running]:
+    """The same service, started on a terminal after Ctrl-C ended it; the last test that uses it ends it."""
+    valkey_of(odd_service).set("kept", "yes")
+    ends_cleanly(odd_service, signal.SIGINT)
+    yield from starting(odd_service.data.parent, terminal=terminal[1], idle=["worker", "scheduler"])
+
+
+@pytest.fixture(scope="module")
+def service_without_worker(short_folder: Path) -> Iterator[Running]:
+    """A service whose worker cannot start while a certain file exists; the last test that uses it ends it."""
+    folder = Path(tempfile.mkdtemp(dir=short_folder))
+    (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
+    yield from starting(folder, command=FLASK, idle=["scheduler"])
 
 
 def starting(folder: Path, **options: object) -> Iterator[Running]:
@@ -76,32 +77,21 @@ def test_the_first_start_starts_everything_and_prints_the_url_and_the_password(s
     assert shared_service.answers()
 
 
-def test_a_configured_password_is_not_printed_and_a_second_start_keeps_the_data(serve, folder):
-    """The first service ends by Ctrl-C and the second by SIGTERM, both cleanly."""
-    first = serve(folder, ADMIN_PASSWORD="chosen by the operator").until_ready()
-    wait_until(lambda: "with the password that ADMIN_PASSWORD has" in first.said(), 5)
-    assert "chosen by the operator" not in first.said()
-    database = redis.Redis(unix_socket_path=str(first.data / "valkey" / "valkey.sock"))
-    database.set("kept", "yes")
-    ends_cleanly(first, signal.SIGINT)
-    second = serve(folder).until_ready()
-    assert database.get("kept") == b"yes"
-    ends_cleanly(second, signal.SIGTERM)
-    assert "password" not in second.said()
-
-
 def ends_cleanly(service: Running, signum: int) -> None:
     service.process.send_signal(signum)  # make sends a second one after the terminal's
     assert service.stop(signum) == 0
     assert service.left() == {}
 
 
+def valkey_of(service: Running) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
+
+
 def test_the_private_valkey_has_no_port_and_a_private_folder(shared_service):
-    valkey = shared_service.data / "valkey"
-    settings = redis.Redis(unix_socket_path=str(valkey / "valkey.sock")).config_get("*")
+    settings = valkey_of(shared_service).config_get("*")
     expected = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
     assert settings.items() >= expected.items()
-    assert valkey.stat().st_mode & 0o777 == 0o700
+    assert (shared_service.data / "valkey").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(
@@ -115,10 +105,7 @@ def test_new_code_that_cannot_run_is_rejected_and_the_old_code_keeps_running(sha
     broken = shared_service.data.parent / "wsgi.py"
     rest = (ROOT / "wsgi.py").read_text().replace("from __future__ import annotations", "")
     broken.write_text(f"import os, sys\nif {condition}:\n    sys.exit('these are my last words')\n{rest}")
-    command = [sys.executable, "-m", "flask", "--app", "app:create_app", "reload"]
-    result = subprocess.run(
-        command, cwd=broken.parent, env=shared_service.environment, capture_output=True, text=True, check=False
-    )
+    result = forked.tally("reload", folder=ROOT, environment=shared_service.environment)  # it refuses the other folder
     broken.unlink()
     assert result.returncode == 1
     assert "Not reloaded; what ran before goes on." in result.stderr
@@ -139,11 +126,10 @@ def test_a_killed_process_is_restarted_immediately(shared_service, program):
 def is_back(service, program, victim):
     if victim in service.left() or service.pid(program) in (0, victim):
         return False
-    connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
     if program == "valkey":
-        return connection.ping()
+        return valkey_of(service).ping()
     if program == "worker-1":
-        return service.pid(program) in {worker.pid for worker in rq.Worker.all(connection=connection)}
+        return service.pid(program) in {worker.pid for worker in workers(service)}
     return service.answers()
 
 
@@ -153,12 +139,17 @@ def test_a_worker_that_cannot_start_does_not_affect_the_web_server(service_witho
     assert "these are my last words" in service.said()
     assert service.answers()
     (service.data.parent / "worker.py").unlink()
-    wait_until(lambda: has_worker(service), 60)
+    wait_until(lambda: workers(service), 60)
 
 
-def has_worker(service):
-    connection = redis.Redis(unix_socket_path=str(service.data / "valkey" / "valkey.sock"))
-    return rq.Worker.all(connection=connection)
+def workers(service):
+    return rq.Worker.all(connection=valkey_of(service))
+
+
+def test_everything_ends_when_the_launcher_is_killed(service_without_worker):
+    service_without_worker.process.kill()
+    service_without_worker.process.wait()
+    wait_until(lambda: not service_without_worker.left(), 10)
 
 
 def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, folder):
@@ -166,66 +157,61 @@ def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, fol
         "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"
         "from app import create_app\napp = create_app()\n"
     )
-    service = serve(folder, command=FLASK)
+    service = serve(folder, command=FLASK, idle=["worker", "scheduler"])
     assert service.process.wait(120) != 0
     assert service.left() == {}
     assert "these are my last words" in service.said()
     assert "The program web cannot stay up, so everything is stopped." in service.said()
 
 
-def test_a_port_in_use_is_reported_in_one_sentence(serve, folder):
+@pytest.fixture
+def refused(folder) -> Callable[..., str]:
+    """Return a function that tries to start the service in the folder, and returns what it said before it ended."""
+
+    def start(**settings: str) -> str:
+        environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder / "var"), "PORT": str(free_port())}
+        result = forked.tally("serve", folder=folder, environment=environment | settings)
+        assert (result.returncode, result.stdout) == (1, "")
+        return result.stderr
+
+    return start
+
+
+def test_a_port_in_use_is_reported_in_one_sentence(refused):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        service = serve(folder, PORT=str(port))
-        assert service.process.wait(60) != 0
-    assert service.said() == f"Port {port} on 127.0.0.1 is taken by another program. Stop it, or set PORT.\n"
+        said = refused(PORT=str(port))
+    assert said == f"Port {port} on 127.0.0.1 is taken by another program. Stop it, or set PORT.\n"
 
 
 @pytest.mark.parametrize("secret", ["", "sixteen letters!"], ids=["generated key", "configured key"])
-def test_an_unwritable_folder_is_reported_in_one_sentence(serve, folder, secret):
+def test_an_unwritable_folder_is_reported_in_one_sentence(refused, folder, secret):
     (folder / "file").touch()  # below a file, not even root can write
-    service = serve(folder, DATA_DIR=str(folder / "file" / "var"), SECRET_KEY=secret)
-    assert service.process.wait(60) != 0
-    assert service.said().startswith("DATA_DIR: cannot ")
-    assert service.said().count("\n") == 1
+    said = refused(DATA_DIR=str(folder / "file" / "var"), SECRET_KEY=secret)
+    assert said.startswith("DATA_DIR: cannot ")
+    assert said.count("\n") == 1
 
 
-def test_an_invalid_setting_is_reported_in_one_sentence(serve, folder):
-    service = serve(folder, PORT="abc")
-    assert service.process.wait(60) != 0
-    assert "PORT" in service.said()
-    assert service.said().count("\n") == 1
+def test_an_invalid_setting_is_reported_in_one_sentence(refused):
+    said = refused(PORT="abc")
+    assert "PORT" in said
+    assert said.count("\n") == 1
 
 
-def test_a_folder_too_deep_for_a_socket_is_reported_in_one_sentence(serve, folder):
-    service = serve(folder, DATA_DIR=str(folder / ("d" * 100)))
-    assert service.process.wait(60) != 0
-    assert service.said().startswith("DATA_DIR: the path of Valkey's socket, ")
-    assert service.said().count("\n") == 1
+def test_a_folder_too_deep_for_a_socket_is_reported_in_one_sentence(refused, folder):
+    said = refused(DATA_DIR=str(folder / ("d" * 100)))
+    assert said.startswith("DATA_DIR: the path of Valkey's socket, ")
+    assert said.count("\n") == 1
 
 
-def test_a_second_service_in_the_same_folder_is_rejected(serve, shared_service, folder):
-    second = serve(folder, DATA_DIR=str(shared_service.data))
-    assert second.process.wait(60) != 0
-    assert second.said() == (
-        f"Tally already runs with DATA_DIR {shared_service.data}. Stop it, or set another DATA_DIR.\n"
-    )
+def test_a_second_service_in_the_same_folder_is_rejected(refused, shared_service):
+    said = refused(DATA_DIR=str(shared_service.data))
+    assert said == f"Tally already runs with DATA_DIR {shared_service.data}. Stop it, or set another DATA_DIR.\n"
 
 
-def test_an_unavailable_redis_is_only_a_warning(service_without_redis):
-    said = service_without_redis.said()
-    assert "REDIS_URL: Redis cannot be reached: Error 111 connecting to 127.0.0.1:1." in said
-    assert "valkey started" not in said
-
-
-def test_everything_ends_when_its_terminal_is_closed(service_without_redis, terminal):
-    """SIGHUP without a closed terminal means a reload."""
-    our_end, its_end = terminal
-    os.close(its_end)
-    os.close(our_end)
-    service_without_redis.process.send_signal(signal.SIGHUP)  # a shell forwards the signal, but there is no shell here
-    assert service_without_redis.process.wait(slack(20)) == 0
-    assert service_without_redis.left() == {}
+def test_sigterm_ends_everything_cleanly(shared_service):
+    """The last of the tests that share this service."""
+    ends_cleanly(shared_service, signal.SIGTERM)
 
 
 def test_an_odd_folder_a_host_name_and_a_missing_locale_do_not_prevent_the_start(odd_service):
@@ -234,7 +220,21 @@ def test_an_odd_folder_a_host_name_and_a_missing_locale_do_not_prevent_the_start
     assert {path.name for path in odd_service.data.parent.rglob("*")} >= {"events.db", "secret.key", "valkey"}
 
 
-def test_everything_ends_when_the_launcher_is_killed(odd_service):
-    odd_service.process.kill()
-    odd_service.process.wait()
-    wait_until(lambda: not odd_service.left(), 10)
+def test_a_configured_password_is_not_printed(odd_service):
+    wait_until(lambda: "with the password that ADMIN_PASSWORD has" in odd_service.said(), 5)
+    assert "chosen by the operator" not in odd_service.said()
+
+
+def test_a_second_start_after_ctrl_c_keeps_the_data(service_started_again):
+    assert valkey_of(service_started_again).get("kept") == b"yes"
+    assert "password" not in service_started_again.said()
+
+
+def test_everything_ends_when_its_terminal_is_closed(service_started_again, terminal):
+    """SIGHUP without a closed terminal means a reload."""
+    our_end, its_end = terminal
+    os.close(its_end)
+    os.close(our_end)
+    service_started_again.process.send_signal(signal.SIGHUP)  # a shell forwards the signal, but there is no shell here
+    assert service_started_again.process.wait(slack(20)) == 0
+    assert service_started_again.left() == {}

@@ -129,6 +129,7 @@ def test_a_worker_stops_during_a_long_statement(job, settings, start):
     assert calls(settings) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_idle_worker_stops_immediately(app, redis_url, start):
     worker = start("import worker; worker.main()")
     connection = redis_py.Redis.from_url(redis_url)

@@ -1,6 +1,7 @@
 """Cache what each new application would compile again: every test creates one, with the same routes and templates.
 
-Compiling takes 60 ms for the routes and about 10 ms for each template, which is more than most tests take.
+Compiling takes 60 ms for the routes and about 10 ms for each template, which is more than most tests take. So does
+boto3's description of S3, which each session reads for 90 ms.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from types import CodeType
 
 import pytest
 import redis
+from botocore.loaders import JSONFileLoader
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
@@ -33,11 +35,13 @@ class Templates(BytecodeCache):
 
 
 def keep(patch: pytest.MonkeyPatch) -> None:
-    """Compile each template and each route once in this process."""
+    """Compile each template and each route once in this process, and read each of boto3's descriptions once."""
     patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
     patch.setattr(Rule, "compile", _kept_parts(Rule.compile))
     patch.setattr(Rule, "_compile_builder", _kept_builders(Rule._compile_builder))
     patch.setattr(redis.utils, "get_lib_version", functools.cache(redis.utils.get_lib_version))  # read for each client
+    read = functools.cache(JSONFileLoader().load_file)
+    patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
 
 
 def _kept_parts(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:

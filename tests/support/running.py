@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.support.pace import slack
+from tests.support.pace import SOAK, slack
 
 ROOT = Path(__file__).parents[2]
 PYTHONPATH = f"{ROOT}:{ROOT / 'tests' / 'support' / 'as_installed'}"
@@ -29,10 +29,18 @@ class Running:
     Args:
         terminal: the descriptor of a terminal for the launcher.
         command: the command that starts it; None means `tally serve` with the checkout's code.
+        idle: which of `worker` and `scheduler` no assertion needs. These do nothing but wait for their end, because
+            each takes most of a second of a processor to start. `make soak` runs everything.
     """
 
     def __init__(
-        self, folder: Path, *, terminal: int | None = None, command: Sequence[str] | None = None, **settings: str
+        self,
+        folder: Path,
+        *,
+        terminal: int | None = None,
+        command: Sequence[str] | None = None,
+        idle: Sequence[str] = (),
+        **settings: str,
     ) -> None:
         self.data = folder / "var"
         self.port = free_port()
@@ -44,6 +52,7 @@ class Running:
             "PYTHONPATH": PYTHONPATH,  # from a folder of its own, so that no .env of the checkout is read
             "DATA_DIR": str(self.data),
             "PORT": str(self.port),
+            "TALLY_IDLE": "" if SOAK else " ".join(idle),  # see as_installed/sitecustomize.py
         } | settings
         with self._said.open("w") as said:
             self.process = subprocess.Popen(
@@ -129,7 +138,7 @@ def wait_until(true: Callable[[], object], seconds: float) -> None:
     while not true():
         waited = time.monotonic() - began
         assert waited < seconds or waited < slack(seconds), f"not within {seconds} s, nor within {waited:.0f} s"
-        time.sleep(0.05 if waited < 2 else 0.2)  # checking loads the service, too
+        time.sleep(0.05 if waited < 2 else min(0.5, waited / 10))  # checking loads the service, too
 
 
 def _processes() -> list[int]:

@@ -18,6 +18,7 @@ from tests.support.s3_server import SECRET
 
 STORAGE, DELIVERED = "tally", "analysts"  # the existing buckets
 PAGE = 50  # objects per page of a listing
+PART_MIN_BYTES = 1024 * 1024  # of an upload; Amazon's is five times as long
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
 
 
@@ -83,7 +84,7 @@ def server(host: str = "127.0.0.1") -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.s3_server", host, str(port)],
         cwd=ROOT,
-        env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
+        env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE), "S3_UPLOAD_PART_MIN_SIZE": str(PART_MIN_BYTES)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

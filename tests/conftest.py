@@ -55,9 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Run tests on the databases in turn, and those with browsers and real processes first, because they take
     longest.
     """
-    elsewhere = [item for item in items if not is_of_its_database(item)]
-    config.hook.pytest_deselected(items=elsewhere)
-    items[:] = [item for item in items if item not in set(elsewhere)]
+    elsewhere = {item for item in items if not is_of_its_database(item)}
+    config.hook.pytest_deselected(items=[item for item in items if item in elsewhere])
+    items[:] = [item for item in items if item not in elsewhere]
     if not SOAK and not any("::" in argument for argument in config.args):  # tests selected by name all run
         dropped = tried_by_turns(items)
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])

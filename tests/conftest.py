@@ -97,13 +97,13 @@ def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 class ByService(LoadScopeScheduling):
-    """Gives all tests of a file to one process, and those of all browser files to one, so that no shared fixture
-    starts twice.
+    """Gives all tests of a file to one process, and those of a room whose files share a browser or built packages, so
+    that no shared fixture starts twice.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "tests/browser" if path.startswith("tests/browser/") else path
+        return next((room for room in ("tests/browser", "tests/install") if path.startswith(f"{room}/")), path)
 
 
 @pytest.hookimpl(optionalhook=True)

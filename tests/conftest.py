@@ -39,7 +39,7 @@ PASSWORD = "correct horse"
 
 # rooms independent of the database; tests that depend on its locks and transactions are marked
 KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "backup", "cli", "security", "services"))
-TOGETHER = ("tests/browser", "tests/flows")  # folders whose files share a service
+TOGETHER = ("tests/browser", "tests/flows", "tests/install")  # folders whose files share a service or packages
 MEMORY = Path("/dev/shm")  # a commit does not wait for a disk here; these tests kill processes, not the machine
 MEMORY_BYTES = 6 * 1024**3  # maximum that a run needs
 
@@ -56,9 +56,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Run tests on the databases in turn, and those with browsers and real processes first, because they take
     longest.
     """
-    elsewhere = [item for item in items if not is_of_its_database(item)]
-    config.hook.pytest_deselected(items=elsewhere)
-    items[:] = [item for item in items if item not in set(elsewhere)]
+    elsewhere = {item for item in items if not is_of_its_database(item)}
+    config.hook.pytest_deselected(items=[item for item in items if item in elsewhere])
+    items[:] = [item for item in items if item not in elsewhere]
     if not SOAK and not any("::" in argument for argument in config.args):  # tests selected by name all run
         dropped = tried_by_turns(items)
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])

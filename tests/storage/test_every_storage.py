@@ -10,6 +10,7 @@ import pytest
 
 from app.exceptions import FileMissing, StorageFailed
 from app.storage import Storage
+from tests.support.pace import times
 
 JOB = "0d3f5a52-7f6c-4d0a-9d5b-0c7f3b0a1e11"
 KEY = f"{JOB}.0123456789abcdef.csv.gz"
@@ -115,11 +116,11 @@ def test_two_attempts_write_independently(storage):
 
 
 def test_threads_write_many_parts_concurrently(storage):
-    keys = [f"{JOB}.{number:x}.part" for number in range(8)]
+    keys = [f"{JOB}.{number:x}.part" for number in range(times(6, 20))]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda key: put(storage, key, key.encode() * 300_000), keys))
+        list(pool.map(lambda key: put(storage, key, key.encode() * 220_000), keys))
     assert names(storage) == sorted(keys)
-    assert all(content(storage, key) == key.encode() * 300_000 for key in keys)
+    assert all(content(storage, key) == key.encode() * 220_000 for key in keys)
 
 
 def test_a_removed_file_is_missing_and_may_be_removed_again(storage):

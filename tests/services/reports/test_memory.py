@@ -12,15 +12,17 @@ import pytest
 
 from app.config import Settings
 from tests.support.client import FIRST
+from tests.support.pace import times
 from tests.support.rows import fill
 
 ROOT = Path(__file__).parents[3]
-# SQLite fills its cache of 32 MB while it reads. 250,000 rows as Python objects would need more than 150 MB.
+ROWS = times(200_000, 300_000)
+# SQLite fills its cache of 32 MB while it reads. 150,000 rows as Python objects would need more than 90 MB.
 MAX_GROWTH_MIB = 45
 
 MAX_PARQUET_MIB = 105  # 44 for pyarrow, 32 for SQLite's cache; optional pyarrow imports would add 57
 
-# In its own process: a report of 50,000 rows, then one of 300,000, and the peak memory of each.
+# In its own process: a report of 50,000 rows, then one of all rows, and the peak memory of each.
 MEASURE = """
 import re, sys
 from pathlib import Path
@@ -56,8 +58,8 @@ print(json.dumps([memory("VmHWM") - before, loaded]))
 @pytest.mark.parametrize("delimiter", ["|", "§"])  # PostgreSQL's COPY writes the first one itself
 def test_the_memory_of_a_report_does_not_grow_with_its_rows(admin, services, settings, delimiter):
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
-    fill(300_000)
-    jobs = [admin.start_report({"delimiter": delimiter}, end=FIRST + last)["job"] for last in (50_000, 300_000)]
+    fill(ROWS)
+    jobs = [admin.start_report({"delimiter": delimiter}, end=FIRST + last)["job"] for last in (50_000, ROWS)]
     small, large = map(int, run_measurement(settings, MEASURE, *jobs).split())
     assert admin.availability(f"JOB-{jobs[1]}")["status"] == "COMPLETE"
     assert large - small < MAX_GROWTH_MIB
@@ -66,7 +68,7 @@ def test_the_memory_of_a_report_does_not_grow_with_its_rows(admin, services, set
 @pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
 def test_a_parquet_report_needs_little_more_memory_than_pyarrow(admin, settings):
     admin.send({"customer": "BARCHART", "product": "PORTFOLIO", "type": "T", "timestamp": 0, "context": []})
-    fill(300_000)
+    fill(ROWS)
     job = admin.start_report({"format": "parquet"})["job"]
     memory, loaded = json.loads(run_measurement(settings, MEASURE_PARQUET, job))
     assert admin.availability(f"JOB-{job}")["status"] == "COMPLETE"

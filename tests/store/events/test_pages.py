@@ -153,7 +153,7 @@ def test_every_query_strategy_finds_the_same_events(services, monkeypatch, rare,
         check(EventFilter(**given), 25)
     check(EventFilter(customers=("A", "C")), 60)
     for given in FILTERS[:2] + FILTERS[-5:-3]:
-        check(EventFilter(**given), 4)
+        check(EventFilter(**given), times(12, 4))
 
 
 @pytest.mark.parametrize("pairs", [100, 0])

@@ -112,6 +112,7 @@ class PageTour:
         page = self.go(f"events?customer=BARCHART&text={uuid.uuid4().hex}")
         page.get_by_text("Saved views").click()
         page.get_by_role("link", name="Save this view").click()
+        page.wait_for_url("**/views/new?**")
         yield "a new view", page
         page.get_by_label("Name").fill(" ")
         submit(page, "Save")
@@ -123,6 +124,7 @@ class PageTour:
         yield "saved views", page
         yield "the own page with a view", self.go("me")
         page.get_by_role("link", name=f"Remove the view {NAME}").first.click()
+        page.wait_for_url("**/views/*/remove")
         yield "the confirmation of removing a view", page
         submit(page, "Remove")
         yield "a search without results", self.go(f"events?customer={LONG}&text=nowhere")

@@ -32,14 +32,13 @@ AXE = """async () => {
   return violations.map((one) => `${one.id}: ${one.nodes[0].html}`);
 }"""
 
-# Kinds of elements, by what axe judges: name, classes, attributes, whether there is text, and the element around.
-SHAPES = """() => {
-  const told = ["type", "role", "scope", "aria-current", "aria-expanded", "aria-invalid", "disabled", "open"];
-  const name = (one) => `${one.localName}.${[...one.classList].sort().join(".")}`;
-  const shape = (one) => [name(one.parentElement), name(one), one.getAttributeNames().sort(),
-    told.map((attribute) => one.getAttribute(attribute)), one.textContent.trim() !== "", one.checkVisibility()].join();
-  const headings = [...document.querySelectorAll("h1, h2, h3, h4")].map((one) => one.localName);
-  return [...new Set([...document.body.querySelectorAll("*")].map(shape)), `headings ${headings}`];
+# Kinds of elements, by what axe judges: name, classes, state, and whether a control has a name of its own.
+KINDS = """() => {
+  const told = ["type", "role", "aria-current", "aria-expanded", "aria-invalid", "disabled"];
+  const named = (one) => [one.labels && one.labels.length > 0, one.hasAttribute("aria-label"), one.hasAttribute("alt")];
+  const kind = (one) => [one.localName, [...one.classList].sort().join("."), ...named(one),
+    ...told.map((attribute) => one.getAttribute(attribute))].join();
+  return [...new Set([...document.body.querySelectorAll("*")].map(kind))];
 }"""
 
 # A control is cut off if it is narrower than its content, unless its content may be of any length.
@@ -131,9 +130,9 @@ class PageChecker:
 
     def _has_new_elements(self, page: Page, theme: str) -> bool:
         """Whether a page has an element of a kind that axe has not checked in a theme, and note all that it has."""
-        shapes = {(theme, shape) for shape in page.evaluate(SHAPES)}
-        is_new = not shapes <= self._known
-        self._known |= shapes
+        kinds = {(theme, kind) for kind in page.evaluate(KINDS)}
+        is_new = not kinds <= self._known
+        self._known |= kinds
         return is_new
 
     def _turn(self) -> tuple[Sequence[tuple[str, int]], Sequence[int]]:

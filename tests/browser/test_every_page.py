@@ -1,7 +1,8 @@
 """Every page in each of its states is accessible, in both themes and at any width.
 
 Each state is visited once. axe checks every other one on a wide screen in the light theme, and the rest on a phone in
-the dark one. Each is also laid out on the phone and at another width. `make soak` checks all combinations. The URL map
+the dark one, unless it has checked the page before, and all kinds of its elements in that theme. Each is laid out on
+the phone, and every other one at another width. `make soak` checks all combinations. The URL map
 shows that no page was forgotten, and the fixture that opens the pages that none has console errors or requests to other
 hosts.
 """
@@ -112,6 +113,7 @@ class PageTour:
         page = self.go(f"events?customer=BARCHART&text={uuid.uuid4().hex}")
         page.get_by_text("Saved views").click()
         page.get_by_role("link", name="Save this view").click()
+        page.wait_for_url("**/views/new?**")
         yield "a new view", page
         page.get_by_label("Name").fill(" ")
         submit(page, "Save")
@@ -123,6 +125,7 @@ class PageTour:
         yield "saved views", page
         yield "the own page with a view", self.go("me")
         page.get_by_role("link", name=f"Remove the view {NAME}").first.click()
+        page.wait_for_url("**/views/*/remove")
         yield "the confirmation of removing a view", page
         submit(page, "Remove")
         yield "a search without results", self.go(f"events?customer={LONG}&text=nowhere")

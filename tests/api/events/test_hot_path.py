@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -165,6 +165,7 @@ def test_both_respond_and_store_identically(changes, applications, tokens):
 
     @settings(max_examples=times(20, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(requests())
+    @example((PLAIN | {"CONTENT_LENGTH": "2"}, b"[]"))
     def check(request: tuple[dict, bytes]) -> None:
         hot, flask = (outcome(way, tokens, *request) for way in applications)
         assert hot == flask

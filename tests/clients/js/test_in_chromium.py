@@ -174,7 +174,7 @@ def test_a_lost_answer_and_a_killed_service_store_each_event_once(service: Servi
     service.kill_all()
     page.evaluate("number(2, 3)")
     page.wait_for_function("tally.stats.failures > 1")
-    service._settings |= {"PORT": str(service.running.port), "PUBLIC_URL": service.running.url}
+    service._options |= {"PORT": str(service.running.port), "PUBLIC_URL": service.running.url}
     service.start_again()
     page.evaluate("number(4)")
     page.wait_for_function("tally.flush().then(() => tally.stats.sent == 4)", timeout=SECONDS * 1000)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from peewee import SQL, ModelSelect, fn
 
+from app.store.database import database
 from app.store.events.rejected_filter import RejectedFilter, apply, chosen
 from app.store.models import RejectedEvent as Row
 from app.store.queries import fetch, fetch_column
@@ -48,10 +49,15 @@ ALIKE = ("field", "fault", "product", "type")
 def every(wanted: RejectedFilter, limit: int) -> list[tuple[Key, int, int, int]]:
     """Return the groups with the most events: (key, number of events, number of customers, time of the latest)."""
     rows = chosen(wanted)
-    number, alike = fn.count(rows.c.id), [getattr(rows.c, name) for name in ALIKE]
-    query = Row.select(*alike, number, fn.count(rows.c.customer.distinct()), fn.max(rows.c.received_at)).from_(rows)
+    number, customers, last_at = fn.count(rows.c.id), fn.count(rows.c.customer.distinct()), fn.max(rows.c.received_at)
+    if not database.has_one_writer:
+        rows = _by_customer(wanted)
+        number, customers, last_at = fn.sum(rows.c.number), fn.count(rows.c.customer), fn.max(rows.c.last_at)
+    alike = [getattr(rows.c, name) for name in ALIKE]
+    query = Row.select(*alike, number, customers, last_at).from_(rows)
     query = query.group_by(*alike).order_by(number.desc(), *alike).limit(limit)
-    return [(Key(*row[:4]), row[4], row[5], row[6]) for row in fetch(query)]
+    with database.many_rows():
+        return [(Key(*row[:4]), int(row[4]), row[5], row[6]) for row in fetch(query)]
 
 
 def totals(wanted: RejectedFilter) -> Totals | None:
@@ -96,3 +102,15 @@ def ids(wanted: RejectedFilter, limit: int, *, up_to: int) -> list[int]:
 
 def _between(wanted: RejectedFilter, after: int, up_to: int) -> ModelSelect[Row]:
     return apply(Row.select(), wanted).where(Row.id > after, Row.id <= up_to)
+
+
+def _by_customer(wanted: RejectedFilter) -> ModelSelect[Row]:
+    """Return a query for the groups of each customer.
+
+    From these PostgreSQL counts customers by hashing, in a third of the time of sorting all events for a count of
+    distinct ones. SQLite sorts either way, and takes four times as long.
+    """
+    rows = chosen(wanted)
+    columns = [getattr(rows.c, name) for name in (*ALIKE, "customer")]
+    totals = fn.count(rows.c.id).alias("number"), fn.max(rows.c.received_at).alias("last_at")
+    return Row.select(*columns, *totals).from_(rows).group_by(*columns).alias("by_customer")

@@ -32,15 +32,6 @@ AXE = """async () => {
   return violations.map((one) => `${one.id}: ${one.nodes[0].html}`);
 }"""
 
-# Kinds of elements, by what axe judges: name, classes, state, and whether a control has a name of its own.
-KINDS = """() => {
-  const told = ["type", "role", "aria-current", "aria-expanded", "aria-invalid", "disabled"];
-  const named = (one) => [one.labels && one.labels.length > 0, one.hasAttribute("aria-label"), one.hasAttribute("alt")];
-  const kind = (one) => [one.localName, [...one.classList].sort().join("."), ...named(one),
-    ...told.map((attribute) => one.getAttribute(attribute))].join();
-  return [...new Set([...document.body.querySelectorAll("*")].map(kind))];
-}"""
-
 # A control is cut off if it is narrower than its content, unless its content may be of any length.
 LAYOUT = """() => {
   const found = [], phone = innerWidth < 768, scrolled = ".numbers-scroll, .sample, .visually-hidden, .inline";
@@ -106,18 +97,15 @@ class PageChecker:
         bare.register_blueprint(blueprint)
         self._map = bare.url_map.bind("")
         self._turns = itertools.count()
-        self._known: set[object] = set()
         self.seen: set[str] = set()
 
     def field_errors(self, page: Page, name: str) -> list[str]:
         """Return the errors of a page that has axe's script and is light; it stays so, on a wide screen."""
         looks, widths = self._turn()
-        is_new = self._note(page)
+        self._note(page)
         found = []
         for theme, width in looks:
             resize(page, width)
-            if not (self._has_new_elements(page, theme) or is_new or SOAK):
-                continue
             if theme == "dark":
                 page.emulate_media(color_scheme="dark")
             found += [f"{theme}, {width} px: {fault}" for fault in axe_errors(page)]
@@ -128,13 +116,6 @@ class PageChecker:
         resize(page, WIDE)
         return [f"{name}, {fault}" for fault in found]
 
-    def _has_new_elements(self, page: Page, theme: str) -> bool:
-        """Whether a page has an element of a kind that axe has not checked in a theme, and note all that it has."""
-        kinds = {(theme, kind) for kind in page.evaluate(KINDS)}
-        is_new = not kinds <= self._known
-        self._known |= kinds
-        return is_new
-
     def _turn(self) -> tuple[Sequence[tuple[str, int]], Sequence[int]]:
         """Return the themes and widths for the next page: pages take turns, or each gets all of them with SOAK=1."""
         if SOAK:
@@ -143,10 +124,7 @@ class PageChecker:
         wide = WIDTHS[turn // 2 % (len(WIDTHS) - 1)]
         return LOOKS[turn % 2 :][:1], (PHONE, wide)[: 2 - turn % 2]  # a phone has the least space
 
-    def _note(self, page: Page) -> bool:
-        """Note the endpoint of a page, and return whether it is new."""
+    def _note(self, page: Page) -> None:
         path = "/" + page.url.partition("://")[2].partition("/")[2].partition("?")[0]
-        before = len(self.seen)
         with contextlib.suppress(HTTPException):  # the page may report that nothing is at its address
             self.seen.add(self._map.match(path, "GET")[0])
-        return len(self.seen) > before

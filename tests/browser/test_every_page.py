@@ -1,10 +1,9 @@
 """Every page in each of its states is accessible, in both themes and at any width.
 
 Each state is visited once. axe checks every other one on a wide screen in the light theme, and the rest on a phone in
-the dark one, unless it has checked the page before, and all kinds of its elements in that theme. Each is laid out on
-the phone, and every other one at another width. `make soak` checks all combinations. The URL map
-shows that no page was forgotten, and the fixture that opens the pages that none has console errors or requests to other
-hosts.
+the dark one. Each is laid out on the phone, and every other one at another width. `make soak` checks all combinations.
+The URL map shows that no page was forgotten, and the fixture that opens the pages that none has console errors or
+requests to other hosts.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 import requests
 import zstandard
 
+from app.services.reports import part_writer
 from app.store import database as store
 from app.store.catalog import catalog
 from tests.faults.conftest import Service
@@ -29,22 +30,40 @@ OUTPUT = {"layout": "positional", "delimiter": "|"}
 AWAY_SECONDS = 90  # during which a request is repeated, because the server may have been killed
 CLEAN_SECONDS = 120  # until everything of killed processes is removed; the cleanup ignores files younger than a minute
 
-# The worker of the short form: reports a tenth as long, written as slowly as long ones, so they can be interrupted.
+# A worker.py that writes blocks of a report slowly, so that short reports can be interrupted.
 SLOW_WORKER = """
 import sys, time
 sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
 import worker
-from app.services.reports import part_writer
+from app.services.reports import part_writer, runner
 
 def slow_blocks(*given):
     for block in blocks(*given):
-        time.sleep(0.1)
+        time.sleep({pause})
         yield block
 
 blocks, part_writer.blocks = part_writer.blocks, slow_blocks
-part_writer.PART_ROWS, part_writer.WHOLE_ROWS = part_writer.PART_ROWS // 10, part_writer.WHOLE_ROWS // 10
+part_writer.PART_ROWS, part_writer.WHOLE_ROWS = {part_rows}, {whole_rows}
+{settings}
 worker.main()
 """
+
+
+def slow_worker(
+    settings: str = "",
+    pause: float = 0.1,
+    part_rows: int = part_writer.PART_ROWS // 10,
+    whole_rows: int = part_writer.WHOLE_ROWS // 10,
+) -> str:
+    """Return the text of a slow worker.py. Without arguments its reports may be a tenth as long as real ones.
+
+    Args:
+        settings: further statements.
+        pause: seconds before each block.
+        part_rows, whole_rows: rows of a part, and of a report that is written in one part.
+    """
+    return SLOW_WORKER.format(settings=settings, pause=pause, part_rows=part_rows, whole_rows=whole_rows)
+
 
 Clean = Callable[[int], bool]  # whether the storage has this many report files and nothing else
 Content = Callable[[dict], bytes]  # returns the file of a job

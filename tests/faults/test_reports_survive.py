@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from tests.faults.conftest import Service, kill
-from tests.faults.reporting import ADMIN, OURS, OUTPUT, SLOW_WORKER, Analyst, files, fill
+from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill, slow_worker
 from tests.support.client import FIRST
 from tests.support.pace import SOAK, slack, times
 from tests.support.running import wait_until
@@ -44,7 +44,7 @@ CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until the report of a killed child conti
 def analyst(request, start_shared):
     """An analyst of a service with many events, for all faults in sequence."""
     settings = {} if SOAK else {"WEB_PROCESSES": "1"}
-    service = start_shared(request.param, worker="" if SOAK else SLOW_WORKER, ADMIN_PASSWORD=ADMIN[1], **settings)
+    service = start_shared(request.param, worker="" if SOAK else slow_worker(), ADMIN_PASSWORD=ADMIN[1], **settings)
     fill(service, MANY)
     return Analyst(service)
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.faults.conftest import Service, kill
-from tests.faults.reporting import ADMIN, SLOW_WORKER, Analyst, fill
+from tests.faults.reporting import ADMIN, Analyst, fill, slow_worker
 from tests.support.pace import SOAK, times
 from tests.support.running import wait_until
 from tests.support.s3 import PART_MIN_BYTES, S3, STORAGE
@@ -18,7 +18,7 @@ from tests.support.wire import Wire
 pytestmark = pytest.mark.processes
 
 ROWS = times(50_000, 500_000)
-WORKER = f"import app.storage.s3.upload\napp.storage.s3.upload.PART_BYTES = {PART_MIN_BYTES}\n{SLOW_WORKER}"
+WORKER = slow_worker(f"from app.storage.s3 import upload\nupload.PART_BYTES = {PART_MIN_BYTES}")
 BYTES = ROWS * 42  # the approximate size of its file
 AGAIN_SECONDS = 60  # until reports continue after the store is back
 

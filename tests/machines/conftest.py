@@ -19,6 +19,7 @@ import pytest
 
 from app.store import database as store
 from tests.faults.conftest import Postgres
+from tests.faults.reporting import slow_worker
 from tests.machines.network import TALLY, Machine, Network
 from tests.support import backing_servers, forked, nginx
 from tests.support import s3 as s3_support
@@ -30,21 +31,7 @@ PASSWORD = "correct horse battery"
 PORT = 8000  # on each machine
 PART_ROWS = times(10_000, 1_000_000)
 
-WORKER = f"""
-import sys, time
-sys.path.remove(__file__.rpartition("/")[0])  # the next worker.py is the real one
-import worker
-from app.services.reports import part_writer, runner
-
-def slow_blocks(*given):
-    for block in blocks(*given):
-        time.sleep(0.5)
-        yield block
-
-blocks, part_writer.blocks = part_writer.blocks, slow_blocks
-part_writer.PART_ROWS, part_writer.WHOLE_ROWS, runner.SILENT_MS = {PART_ROWS}, {PART_ROWS * 5 // 4}, 4_000
-worker.main()
-"""
+WORKER = slow_worker("runner.SILENT_MS = 4_000", 0.5, PART_ROWS, PART_ROWS * 5 // 4)
 SCHEDULER = """
 from app import scheduler as program
 from app.services.operations import scheduler

@@ -104,6 +104,13 @@ class Layout:
         )
         return kept, len(names)
 
+    def without_column(self, event_type: str) -> list[str]:
+        """Return the names of a type's items that have no column; none if the layout has no columns of its own."""
+        if set(self.columns) <= {EXTRA}:
+            return []
+        names = self.contexts.get(event_type, self.unlisted)
+        return [names[place] for place in self.extras(event_type)[0]]
+
     @property
     def keeps_extras(self) -> bool:
         """Return whether the file contains every context item."""

@@ -18,7 +18,6 @@ from app.admin.pages import Values, action, confirm, link_to, page, redirect_wit
 from app.admin.reports.new_report import SUGGESTED
 from app.auth import caller
 from app.exceptions import FieldError, InputInvalid
-from app.exports.layout import EXTRA
 from app.schemas.catalog import COLUMN
 from app.services.catalog.listing import NAMES, PRODUCTS, TYPES, CatalogEntry
 
@@ -117,10 +116,7 @@ def _render_entry(entry: CatalogEntry, form: EntryForm, field_errors: Sequence[F
 def _columns_lacking(entry: CatalogEntry) -> Values:
     """Return a type's named items for which its product has no column, and whether reports leave them out."""
     layout = services().catalog.naming(entry.product)
-    if not entry.names or set(layout.columns) <= {EXTRA}:
-        return {}
-    places, _ = layout.extras(entry.code)
-    return {"without_column": [entry.names[place] for place in places], "leaves_out": not layout.keeps_extras}
+    return {"without_column": layout.without_column(entry.code), "leaves_out": not layout.keeps_extras}
 
 
 def _render_new_entry(word: str, form: EntryForm, field_errors: Sequence[FieldError] = ()) -> str:

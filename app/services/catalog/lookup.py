@@ -168,8 +168,8 @@ class Catalog:
         found = []
         for row in store.products():
             layout = columns_layout(row.code, row.columns, by_product[row.code])
-            for one in by_product[row.code] if set(row.columns) - {EXTRA} else ():
-                names = [one.context[place] for place in layout.extras(one.code)[0]]
+            for one in by_product[row.code]:
+                names = layout.without_column(one.code)
                 found += [f"{row.code} {one.code}: {', '.join(names)}"] if names else []
         return found
 

@@ -47,6 +47,18 @@ def record(services) -> Callable[..., None]:
     return record
 
 
+@pytest.mark.both_databases
+def test_a_group_has_the_number_of_its_events_and_of_their_customers(services, record):
+    for number, customer in enumerate(("A", "A", "B", "", None), 1):
+        record(invalid(number, json.dumps({"customer": customer})))
+    record(invalid(6, "{}", "version"))
+    found = services.rejected_groups.every(SYSTEM, "day")
+    assert [(one.key.field, one.number, one.customers, sum(one.trend)) for one in found] == [
+        ("type", 5, 3, 5),
+        ("version", 1, 1, 1),
+    ]
+
+
 @pytest.fixture
 def restore_database(monkeypatch):
     """Make the database unavailable until the returned function is called."""

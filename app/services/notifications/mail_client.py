@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -50,17 +51,16 @@ class MailServer:
         if not self.is_set:
             raise MailFailed("No mail is sent, because SMTP_URL is not set.")
         is_tls = self._scheme == "smtps"
-        late = threading.Event()
         connection: smtplib.SMTP | None = None
 
         def cut() -> None:
-            late.set()
             line = connection.sock if connection else None
             if line is not None:
                 with suppress(OSError):  # the socket may be closed already
                     socket.socket.shutdown(line, socket.SHUT_RDWR)
 
         timer = threading.Timer(TIMEOUT_SECONDS, cut)
+        began = time.monotonic()
         try:
             connection = (
                 smtplib.SMTP_SSL(timeout=TIMEOUT_SECONDS, context=trust())
@@ -79,7 +79,8 @@ class MailServer:
             what = "refused the user or password" if is_log_in else "refused the message"
             raise _failure(error.smtp_code, error.smtp_error, f"{self.name} {what}", is_log_in=is_log_in) from None
         except (OSError, smtplib.SMTPException) as error:
-            if late.is_set() or isinstance(error, TimeoutError):
+            # smtplib says of a socket's timeout that the server disconnected
+            if time.monotonic() - began >= TIMEOUT_SECONDS:
                 raise MailFailed(f"{self.name} did not answer within {TIMEOUT_SECONDS:g} seconds.") from None
             raise MailFailed(self._explain(error)) from error
         finally:

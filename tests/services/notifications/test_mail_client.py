@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from email.message import EmailMessage
+from functools import partial
 
 import pytest
 import trustme
@@ -124,6 +126,18 @@ def test_a_silent_server_times_out(monkeypatch, scheme):
     monkeypatch.setattr(mail_client, "TIMEOUT_SECONDS", 0.3)
     with listener(hang) as url, pytest.raises(MailFailed, match="did not answer within 0.3 seconds"):
         send(url.replace("http", scheme))
+
+
+def test_a_silent_server_times_out_although_the_timer_is_late(monkeypatch):
+    monkeypatch.setattr(mail_client, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(mail_client.threading, "Timer", partial(late_timer, threading.Timer))
+    with listener(hang) as url, pytest.raises(MailFailed, match="did not answer within 0.3 seconds"):
+        send(url.replace("http", "smtp"))
+
+
+def late_timer(timer, seconds: float, function) -> threading.Timer:
+    """Return a timer that fires late, as on a busy machine."""
+    return timer(seconds + 0.3, function)
 
 
 def test_a_server_that_sends_single_bytes_is_left_after_the_whole_time(monkeypatch):

@@ -99,6 +99,9 @@ class Namespace(Machine):
 class Switch:
     """A bridge, which ends with a stack, as do the cables and the namespaces at their other ends.
 
+    It gives this process no interface with an address: at each that comes or goes, Chromium ends its connections, and
+    other tests use Chromium meanwhile. Routes make the hub's address local instead.
+
     Raises:
         OSError, CalledProcessError: this user or this kernel cannot make one, or namespaces.
     """
@@ -106,10 +109,12 @@ class Switch:
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
         self._name = f"tally{os.getpid()}"  # an interface's name has at most 15 characters
-        self.net = next(net for net in _test_nets() if not _ip(f"-o address show to {net}.0/24"))
+        self.net = next(net for net in _test_nets() if not _ip(f"route show root {net}.0/24"))
         self._add(f"link add {self._name} type bridge", f"link del {self._name}")
-        _ip(f"address add {self.net}.1/24 dev {self._name}")
+        _ip(f"link set {self._name} addrgenmode none")
         _ip(f"link set {self._name} up")
+        self._add(f"route add local {self.net}.1 dev lo", f"route del local {self.net}.1 dev lo")
+        _ip(f"route add {self.net}.0/24 dev {self._name} src {self.net}.1")
         self.lay_cable(254)
 
     def lay_cable(self, number: int) -> str:
@@ -117,6 +122,7 @@ class Switch:
         name = f"{self._name}-{number}"
         self._add(f"netns add {name}", f"netns del {name}")
         _ip(f"link add {name} type veth peer name eth0 netns {name}")
+        _ip(f"link set {name} addrgenmode none")
         _ip(f"link set {name} master {self._name} up")
         _ip(f"-n {name} address add {self.net}.{number}/24 dev eth0")
         _ip(f"-n {name} link set lo up")

@@ -26,6 +26,7 @@ from tests.conftest import PASSWORD
 from tests.security.matrix import RECURRING, rows
 from tests.security.world import VARIABLE, World
 from tests.support.client import Client, event
+from tests.support.pace import by_turns
 from tests.support.webhooks import announce, link_webhook
 
 ROWS = rows()
@@ -88,8 +89,10 @@ class SeparateWorld(World):
         return answer.status_code, CHANGING.sub("…", f"{where}\n{answer.get_data(as_text=True)}")
 
     def everything(self, name: str) -> dict[str, tuple[int, str]]:
-        """Return all responses that a user can get."""
-        return {address: self.ask_as(name, "GET", address) for address in (*self.own.values(), *ASKED)}
+        """Return all responses that a user can get. The analyst and the operator ask for one half each."""
+        addresses = (*self.own.values(), *ASKED)
+        asked = addresses if name == "ada" else by_turns(addresses, list(LIMITED).index(name), 2)
+        return {address: self.ask_as(name, "GET", address) for address in asked}
 
     def come(self) -> dict[str, object]:
         """Create everything that a customer can have for the other customer, and return the ids by their names in a

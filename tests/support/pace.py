@@ -8,8 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
+from typing import TypeVar
 
 SOAK = bool(os.environ.get("SOAK"))  # `make soak`: the long form of every test
+
+T = TypeVar("T")
 
 BLOCK = bytes(4 * 1024 * 1024)
 REFERENCE_SECONDS = 0.003  # of `_measure`, on the idle machine for which the limits were chosen
@@ -20,6 +24,11 @@ SLOWEST = 10.0
 def times(short: int, long: int) -> int:
     """Return how often or how much to try: `short` in `make test`, `long` in `make soak`."""
     return long if SOAK else short
+
+
+def by_turns(items: Sequence[T], place: int, of: int) -> Sequence[T]:
+    """Return every `of`-th item, beginning with another one for each `place`; in `make soak` all."""
+    return items if SOAK else items[place % of :: of]
 
 
 def slack(seconds: float) -> float:

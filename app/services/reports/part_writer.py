@@ -270,7 +270,7 @@ class PartWriter:
         self._worker = worker
         self._storage = storage
         self._part: tuple[ReportPart, str] | None = None
-        self._note_lock = threading.Lock()  # a heartbeat after the final update would find the part released
+        self._note_lock = threading.Lock()  # a heartbeat after the part is released would take the report for lost
         self._file: ReportFile | None = None
 
     @property
@@ -313,11 +313,13 @@ class PartWriter:
         try:
             self.write_part(part, token, check)
         except BaseException:
+            with self._note_lock:
+                self._part = None
             with suppress(StoreUnavailable):  # otherwise the part expires for lack of a heartbeat
                 store.give_back_part(part, token)
             raise
         finally:
-            self._part = self._file = None
+            self._file = None
         return True
 
     def write_part(self, part: ReportPart, token: str, check: Callable[[], None]) -> None:

@@ -269,6 +269,28 @@ def test_attempts_that_make_progress_are_not_limited(
     assert content(job) == expected_content
 
 
+def test_a_heartbeat_after_a_part_was_released_does_not_take_the_report_for_lost(
+    services, job, row, ends_in_part, monkeypatch
+):
+    writers, beats, give_back = [], [], store.give_back_part
+    write_next = part_writer.PartWriter.write_next
+
+    def watched(writer: part_writer.PartWriter, *args: object) -> bool:
+        writers.append(writer)
+        return write_next(writer, *args)
+
+    def give_back_and_beat(*args: object) -> None:
+        give_back(*args)
+        beats.append(writers[-1].note())
+
+    monkeypatch.setattr(part_writer.PartWriter, "write_next", watched)
+    monkeypatch.setattr(store, "give_back_part", give_back_and_beat)
+    ends_in_part(0, lambda: ValueError("failed"))
+    services.runner.run(job)
+    assert beats == [True]
+    assert [attempt.outcome for attempt in services.reports.attempts(row(job))] == ["failed"]
+
+
 @pytest.mark.settings(report_attempts=3)
 def test_a_report_fails_after_several_attempts_without_progress_and_records_each_reason(
     services, job, row, ends_in_part

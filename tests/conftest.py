@@ -247,6 +247,7 @@ def s3(s3_server: S3, monkeypatch) -> S3:
 @pytest.fixture
 def app(settings: Settings, monkeypatch):
     monkeypatch.setattr("app.services.events.rejected.PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr("app.redis.rate_limit.TIMEOUT_SECONDS", 2.0)  # on a busy machine Redis answers late
     monkeypatch.setattr(
         "app.services.operations.request_metrics.RequestMetrics._start", lambda request_metrics: None
     )  # otherwise it would notify the next test's Redis

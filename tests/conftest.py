@@ -25,6 +25,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from app import create_app
 from app.config import Settings
+from app.redis import rate_limit
 from app.services.people import passwords
 from app.store import database as store
 from app.support.ttl_cache import TTLCache
@@ -36,6 +37,7 @@ from tests.support.pace import SOAK
 from tests.support.s3 import CREDENTIALS, S3
 
 PASSWORD = "correct horse"
+RATE_LIMIT_SECONDS = rate_limit.TIMEOUT_SECONDS
 
 # rooms independent of the database; tests that depend on its locks and transactions are marked
 KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "backup", "cli", "security", "services"))

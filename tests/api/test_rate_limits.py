@@ -10,7 +10,9 @@ import redis as redis_py
 from limits.errors import StorageError
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from app.redis import rate_limit
 from app.redis.rate_limit import RateLimit
+from tests.conftest import RATE_LIMIT_SECONDS
 from tests.support.client import event, root
 from tests.support.pace import slack
 
@@ -153,7 +155,8 @@ def test_without_redis_there_is_no_limit(nobody):
     assert statuses(nobody, 3) == [200] * 3
 
 
-def test_a_redis_that_does_not_respond_is_skipped_after_a_short_timeout():
+def test_a_redis_that_does_not_respond_is_skipped_after_a_short_timeout(monkeypatch):
+    monkeypatch.setattr(rate_limit, "TIMEOUT_SECONDS", RATE_LIMIT_SECONDS)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         rates = RateLimit(f"redis://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()

@@ -24,11 +24,11 @@ from app.redis import rate_limit
 from app.redis.queue import HELP, NAME, WORK, ReportJob, ReportQueue
 from app.redis.rate_limit import RateLimit
 from tests.admin.conftest import Visitor
+from tests.conftest import RATE_LIMIT_SECONDS
 from tests.support.client import event
 from tests.support.running import wait_until
 
 PAGE_SECONDS = 3
-RATE_LIMIT_SECONDS = rate_limit.TIMEOUT_SECONDS  # longer in other tests
 
 
 @pytest.fixture

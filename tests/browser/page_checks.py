@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
+from urllib.parse import urlsplit
 
 from axe_playwright_python.base import AXE_SCRIPT
 from flask import Flask
 from playwright.sync_api import Page
-from werkzeug.exceptions import HTTPException
 
 from app.admin.blueprint import blueprint
 from tests.support.pace import SOAK
 
-WIDE, WIDTHS, PHONE = 1280, (1920, 1024, 768, 390), 390
 HEIGHT = 844
-LOOKS = (("light", WIDE), ("dark", PHONE))  # in which axe checks a page
+Look = tuple[Literal["light", "dark"], int]  # theme and width
+LOOKS: Sequence[Look] = (
+    ("light", 1280),
+    ("dark", 390),
+    ("light", 1920),
+    ("dark", 768),
+    ("light", 390),
+    ("dark", 1024),
+)
+TURN = 4  # pages in a row with the same look, because to change it costs nearly as much as to open a page
 FRAGMENTS = ("_part", "_chart")
 FILES = {"admin.codes", "admin.download", "admin.audit_file", "admin.download_events", "admin.export_catalog"}
 FILES |= {"admin.erasure_receipt_file"}
@@ -31,6 +38,8 @@ AXE = """async () => {
   const { violations } = await axe.run(document, options);
   return violations.map((one) => `${one.id}: ${one.nodes[0].html}`);
 }"""
+
+KIND = """() => ["error", "ask"].find((kind) => document.querySelector(`main > .${kind}`)) ?? "" """
 
 # A control is cut off if it is narrower than its content, unless its content may be of any length.
 LAYOUT = """() => {
@@ -64,17 +73,26 @@ def axe_errors(page: Page) -> list[str]:
     return errors
 
 
-def layout_errors(page: Page, width: int) -> list[str]:
-    """Return what of a page is cut off or too small to touch at a width."""
-    resize(page, width)
-    errors: list[str] = page.evaluate(LAYOUT)
-    return errors
+def turns() -> Iterator[Sequence[Look]]:
+    """Return in which looks to check each of many pages: in one of them in turn, or with SOAK=1 in all."""
+    while True:
+        for look in LOOKS:
+            yield from [LOOKS if SOAK else (look,)] * TURN
 
 
-def resize(page: Page, width: int) -> None:
-    """Give a page a width, unless it has it, because that costs as much as half of a check."""
-    if page.viewport_size != (size := {"width": width, "height": HEIGHT}):
-        page.set_viewport_size(size)
+def errors(page: Page, looks: Sequence[Look], *, axe: bool) -> list[str]:
+    """Return what of a page is cut off or too small to touch, and what axe finds in the first two looks.
+
+    The page keeps the last look.
+    """
+    found = []
+    for number, (theme, width) in enumerate(looks):
+        if page.viewport_size != (size := {"width": width, "height": HEIGHT}):
+            page.set_viewport_size(size)
+        page.emulate_media(color_scheme=theme)
+        faults = page.evaluate(LAYOUT) + (axe_errors(page) if axe and number < 2 else [])
+        found += [f"{theme}, {width} px: {fault}" for fault in faults]
+    return found
 
 
 def pages_of_the_map() -> set[str]:
@@ -86,7 +104,9 @@ def pages_of_the_map() -> set[str]:
 
 
 class PageChecker:
-    """Checks pages.
+    """Checks pages in each of their states. axe checks the first state of each kind of page, or with SOAK=1 each state.
+
+    A kind is an endpoint's pages, the questions before an act, which have the same template, or the pages of errors.
 
     Attributes:
         seen: the endpoints of the checked pages.
@@ -96,35 +116,18 @@ class PageChecker:
         bare = Flask(__name__)
         bare.register_blueprint(blueprint)
         self._map = bare.url_map.bind("")
-        self._turns = itertools.count()
+        self._turns = turns()
+        self._kinds: set[str] = set()
         self.seen: set[str] = set()
 
     def field_errors(self, page: Page, name: str) -> list[str]:
-        """Return the errors of a page that has axe's script and is light; it stays so, on a wide screen."""
-        looks, widths = self._turn()
-        self._note(page)
-        found = []
-        for theme, width in looks:
-            resize(page, width)
-            if theme == "dark":
-                page.emulate_media(color_scheme="dark")
-            found += [f"{theme}, {width} px: {fault}" for fault in axe_errors(page)]
-            if theme == "dark":
-                page.emulate_media(color_scheme="light")
-        for width in widths:
-            found += [f"{width} px: {error}" for error in layout_errors(page, width)]
-        resize(page, WIDE)
+        """Return the errors of a page in one of its states."""
+        kind = page.evaluate(KIND)
+        if kind != "error":
+            path = urlsplit(page.url).path
+            endpoint = self._map.match(path, "GET" if "GET" in self._map.allowed_methods(path) else "POST")[0]
+            self.seen.add(endpoint)
+            kind = kind or endpoint
+        found = errors(page, next(self._turns), axe=SOAK or kind not in self._kinds)
+        self._kinds.add(kind)
         return [f"{name}, {fault}" for fault in found]
-
-    def _turn(self) -> tuple[Sequence[tuple[str, int]], Sequence[int]]:
-        """Return the themes and widths for the next page: pages take turns, or each gets all of them with SOAK=1."""
-        if SOAK:
-            return LOOKS, WIDTHS
-        turn = next(self._turns)
-        wide = WIDTHS[turn // 2 % (len(WIDTHS) - 1)]
-        return LOOKS[turn % 2 :][:1], (PHONE, wide)[: 2 - turn % 2]  # a phone has the least space
-
-    def _note(self, page: Page) -> None:
-        path = "/" + page.url.partition("://")[2].partition("/")[2].partition("?")[0]
-        with contextlib.suppress(HTTPException):  # the page may report that nothing is at its address
-            self.seen.add(self._map.match(path, "GET")[0])

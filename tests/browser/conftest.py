@@ -311,8 +311,16 @@ class PageOpener:
         self.requests: list[str] = []
         self.strays: list[str] = []
 
-    def open(self, service: Service, name: str | None = "admin", *, hurried: bool = False, **options: object) -> Page:
-        """Open the overview, or the sign-in form if `name` is None. With `hurried` it refreshes faster."""
+    def open(
+        self,
+        service: Service,
+        name: str | None = "admin",
+        *,
+        at: str = "/admin/",
+        hurried: bool = False,
+        **options: object,
+    ) -> Page:
+        """Open a page as a user, or the sign-in form if `name` is None. With `hurried` it refreshes faster."""
         session = self._sessions.get((service.url, name))
         context = self._browser.new_context(
             base_url=service.url, storage_state=session, reduced_motion="reduce", **options
@@ -323,7 +331,7 @@ class PageOpener:
             context.add_init_script(HURRY)
         page = context.new_page()
         self._watch(page, service.url)
-        page.goto("/admin/")
+        page.goto(at)
         if name and session is None:
             sign_in(page, name, service.passwords[name])
             self._sessions[service.url, name] = context.storage_state()

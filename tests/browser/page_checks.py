@@ -39,7 +39,9 @@ AXE = """async () => {
   return violations.map((one) => `${one.id}: ${one.nodes[0].html}`);
 }"""
 
-KIND = """() => ["error", "ask"].find((kind) => document.querySelector(`main > .${kind}`)) ?? "" """
+# All questions before an act have the same template; those with fields of their own are kinds of their own.
+KIND = """() => document.querySelector("main > .error") ? "error" :
+  document.querySelector("main > .ask:not(:has(select, textarea, input:not([type=hidden])))") ? "question" : "" """
 
 # A control is cut off if it is narrower than its content, unless its content may be of any length.
 LAYOUT = """() => {
@@ -66,7 +68,7 @@ LAYOUT = """() => {
 
 
 def axe_errors(page: Page) -> list[str]:
-    """Return what axe finds on a page, whose context may have its script."""
+    """Return what axe finds on a page."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     errors: list[str] = page.evaluate(AXE)
@@ -106,7 +108,7 @@ def pages_of_the_map() -> set[str]:
 class PageChecker:
     """Checks pages in each of their states. axe checks the first state of each kind of page, or with SOAK=1 each state.
 
-    A kind is an endpoint's pages, the questions before an act, which have the same template, or the pages of errors.
+    A kind is the pages of an endpoint, the questions before an act, or the pages of errors.
 
     Attributes:
         seen: the endpoints of the checked pages.

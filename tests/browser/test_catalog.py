@@ -20,8 +20,7 @@ def test_a_code_from_events_gets_named_context_items_and_columns(service: Servic
     product = f"P-{uuid.uuid4()}"
     service.post(event(product=product, type="SEEN", timestamp=time.time_ns() // 1_000_000, context=["user-9"]))
     service.await_counts()
-    page = opener.open(service)
-    page.goto("/admin/catalog/missing")
+    page = opener.open(service, at="/admin/catalog/missing")
     for what in (f"Add the product {product}", f"Add the type SEEN of {product}"):
         submit(page, what)
         expect(page.get_by_role("button", name=what)).to_have_count(0)

@@ -14,8 +14,7 @@ CUSTOMER = "SEARCHED"
 
 def test_customers_are_added_from_the_known_ones_and_unknown_ones_pointed_out(service: Service, opener: PageOpener):
     service.post(event(customer=CUSTOMER))
-    page = opener.open(service)
-    page.goto("/admin/people/new")
+    page = opener.open(service, at="/admin/people/new")
     field, lines = page.get_by_role("combobox", name="Add a customer"), page.locator("#customers")
     field.press_sequentially("searc")
     expect(page.get_by_role("option", name=CUSTOMER)).to_be_visible()
@@ -40,8 +39,7 @@ def test_customers_are_added_from_the_known_ones_and_unknown_ones_pointed_out(se
 
 
 def test_what_was_typed_and_not_added_is_sent_too(service: Service, opener: PageOpener):
-    page = opener.open(service)
-    page.goto("/admin/keys/new")
+    page = opener.open(service, at="/admin/keys/new")
     page.get_by_label("Name").fill("key for typed ones")
     field = page.get_by_role("combobox", name="Add a customer")
     field.press_sequentially("TYPED-ONLY")
@@ -56,8 +54,7 @@ def test_what_was_typed_and_not_added_is_sent_too(service: Service, opener: Page
 def test_a_choice_of_very_many_types_is_searched_by_keyboard(service: Service, opener: PageOpener):
     service.post(*[event(customer=CUSTOMER, type=f"KIND-{number:03}") for number in range(101)])
     service.await_counts()
-    page = opener.open(service)
-    page.goto(f"/admin/explore?customer={CUSTOMER}")
+    page = opener.open(service, at=f"/admin/explore?customer={CUSTOMER}")
     open_filter(page)
     field = page.locator("#types")
     expect(field).to_have_attribute("role", "combobox")
@@ -74,7 +71,6 @@ def test_a_choice_of_very_many_types_is_searched_by_keyboard(service: Service, o
 
 
 def test_without_javascript_it_is_a_plain_field(service: Service, opener: PageOpener):
-    page = opener.open(service, java_script_enabled=False)
-    page.goto("/admin/people/new")
+    page = opener.open(service, java_script_enabled=False, at="/admin/people/new")
     expect(page.get_by_role("combobox", name="Add a customer")).to_have_count(0)
     expect(page.locator("#customers")).to_be_visible()

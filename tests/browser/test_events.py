@@ -34,8 +34,7 @@ def test_from_the_list_to_one_event_and_its_json(service: Service, opener: PageO
 
 def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Service, opener: PageOpener):
     service.post(lately(type="WANTED", context=["needle"]), lately(type="UNWANTED"))
-    page = opener.open(service)
-    page.goto("/admin/events")
+    page = opener.open(service, at="/admin/events")
     expect(page.locator(".filters summary").first).to_contain_text("All events")
     open_filter(page)
     page.get_by_label("Customer", exact=True).select_option("BARCHART")
@@ -58,8 +57,8 @@ def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Serv
 
 def test_text_in_a_row_is_selected_with_the_mouse_and_a_click_opens_the_row(service: Service, opener: PageOpener):
     service.post(lately(type="SELECTED", context=["user-7", "Overview"]))
-    page = opener.open(service)
-    page.goto(address := "/admin/events?types=SELECTED&product=PORTFOLIO")
+    address = "/admin/events?types=SELECTED&product=PORTFOLIO"
+    page = opener.open(service, at=address)
     selected = "getSelection().toString()"
 
     for words in (".type a", ".when a"):  # links, one that filters and the row's own
@@ -86,8 +85,7 @@ def test_text_in_a_row_is_selected_with_the_mouse_and_a_click_opens_the_row(serv
 
 def test_the_list_is_live_and_can_be_paused(service: Service, opener: PageOpener):
     service.post(lately(type="BEFORE"))
-    page = opener.open(service)
-    page.goto("/admin/events?types=BEFORE&types=MEANWHILE")
+    page = opener.open(service, at="/admin/events?types=BEFORE&types=MEANWHILE")
     service.post(lately(type="MEANWHILE"))
     expect(page.locator(".events .type").first).to_have_text("MEANWHILE")
     page.get_by_role("button", name="Pause").click()
@@ -102,8 +100,7 @@ def test_the_list_is_live_and_can_be_paused(service: Service, opener: PageOpener
 
 def test_without_javascript_everything_works_but_the_live_list(service: Service, opener: PageOpener):
     service.post(*[lately(type=f"PLAIN-{number % 2}") for number in range(60)])
-    page = opener.open(service, java_script_enabled=False)
-    page.goto("/admin/events")
+    page = opener.open(service, java_script_enabled=False, at="/admin/events")
     open_filter(page)
     page.get_by_text("Event types:").click()
     page.get_by_label("PLAIN-1").check()
@@ -116,8 +113,7 @@ def test_without_javascript_everything_works_but_the_live_list(service: Service,
 
 
 def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Service, opener: PageOpener):
-    page = opener.open(service, timezone_id="Asia/Tokyo")
-    page.goto("/admin/events")
+    page = opener.open(service, timezone_id="Asia/Tokyo", at="/admin/events")
     page.get_by_role("button", name="Local").click()
     open_filter(page)
     page.get_by_label("From").fill("2026-11-23T09:00")
@@ -129,8 +125,7 @@ def test_a_time_is_written_in_the_browsers_zone_where_that_is_chosen(service: Se
 def test_a_persons_data_is_downloaded_and_erased(service: Service, opener: PageOpener):
     """From an event of the person, and without the value in any address."""
     service.post(lately(type="OF-A-PERSON", context=["u-1717"]), lately(customer="OTHER", context=["a", "u-1717"]))
-    page = opener.open(service)
-    page.goto("/admin/events?types=OF-A-PERSON")
+    page = opener.open(service, at="/admin/events?types=OF-A-PERSON")
     page.locator(".events td.when a").first.click()
     submit(page, "Find everywhere")
     expect(page.locator("table.numbers tbody tr")).to_have_count(3)

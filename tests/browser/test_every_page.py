@@ -86,8 +86,7 @@ class PageTour:
         submit(page, "Sign out")
         yield "a forged form", page
         yield "an invalid query", self.go("rejected/group")
-        page = self.opener.open(self.service, "insider")
-        page.goto("/admin/people")
+        page = self.opener.open(self.service, "insider", at="/admin/people")
         yield "a forbidden page", page
 
     def overview(self) -> States:
@@ -295,8 +294,7 @@ class PageTour:
         yield "the audit log without results", self.go(f"audit?text={uuid.uuid4()}")
 
     def kept_forms(self) -> States:
-        page = self.opener.open(self.service)
-        page.goto("/admin/reports/new")
+        page = self.opener.open(self.service, at="/admin/reports/new")
         page.locator("#name").fill("Typed for a while")
         page.context.clear_cookies()
         submit(page, "Start report")
@@ -313,8 +311,7 @@ class PageTour:
     def second_factor(self) -> States:
         name = f"protected-{self.mark}"
         self.service.add_analyst(name, "BARCHART")
-        page = self.opener.open(self.service, name)
-        page.goto("/admin/me/second-factor")
+        page = self.opener.open(self.service, name, at="/admin/me/second-factor")
         yield "the set-up of a second factor", page
         phone = TOTP(page.locator("#secret").inner_text().replace(" ", ""))
         for password in ("wrong", self.service.passwords[name]):

@@ -31,8 +31,7 @@ def test_a_question_is_answered_and_its_link_shows_the_same(service: Service, op
     submit(page, "Show")
     page.wait_for_url(re.compile(r"/admin/explore\?by=context(:|%3A)userId&customer=EXPLORED"))
     assert rows(page) == ["anna 2 66.7 %", "ben 1 33.3 %"]
-    other = opener.open(service)
-    other.goto(page.url)
+    other = opener.open(service, at=page.url)
     assert rows(other) == rows(page)
     page.locator("svg.bars a").last.click()
     page.wait_for_url(re.compile(r"/admin/events\?start=\d+&end=\d+&customer=EXPLORED"))

@@ -84,8 +84,7 @@ def test_every_page_of_the_navigation_is_reached_by_keyboard(service: Service, o
 
 def test_a_filter_is_unfolded_and_sent_by_keyboard(service: Service, opener: PageOpener):
     service.post(event(type="BY-KEYBOARD", context=["keyboard"]))
-    page = opener.open(service)
-    page.goto("/admin/events")
+    page = opener.open(service, at="/admin/events")
     tab_to(page, "All events")
     page.keyboard.press("Enter")
     tab_to(page, "Text in the context")

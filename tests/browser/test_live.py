@@ -79,8 +79,7 @@ def test_it_says_when_the_server_answers_with_an_error(service: Service, opener:
 
 
 def test_a_session_that_ended_leads_to_sign_in_and_back(service: Service, opener: PageOpener):
-    page = opener.open(service, hurried=True)
-    page.goto("/admin/reports/new")  # so that the way back is not merely the default
+    page = opener.open(service, hurried=True, at="/admin/reports/new")  # so that the way back is not merely the default
     page.goto("/admin/")
     page.context.clear_cookies()
     page.wait_for_url("**/admin/sign-in?next=/admin/")

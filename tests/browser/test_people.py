@@ -123,11 +123,9 @@ def test_a_refresh_is_marked_so_that_it_does_not_extend_the_session(service: Ser
 def test_what_was_typed_survives_a_session_that_an_admin_ended(on_postgresql: Service, opener: PageOpener, name: str):
     on_postgresql.post(event())
     on_postgresql.add_analyst(name, "BARCHART")
-    page = opener.open(on_postgresql, name)
-    page.goto("/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
+    page = opener.open(on_postgresql, name, at="/admin/reports/new?customer=BARCHART&product=PORTFOLIO")
     page.locator("#name").fill("Typed for a while")
-    boss = opener.open(on_postgresql)
-    boss.goto("/admin/people")
+    boss = opener.open(on_postgresql, at="/admin/people")
     boss.get_by_role("link", name=name).click()
     boss.get_by_role("link", name="End the session of").click()
     submit(boss, "End it")
@@ -174,8 +172,7 @@ def test_a_page_of_another_site_cannot_send_a_form_here(service: Service, opener
 
 
 def test_a_key_is_made_used_and_revoked(service: Service, opener: PageOpener, name: str):
-    page = opener.open(service)
-    page.goto("/admin/keys")
+    page = opener.open(service, at="/admin/keys")
     page.get_by_role("link", name="New key").click()
     page.get_by_label("Name").fill(name)
     submit(page, "Add key")
@@ -193,8 +190,7 @@ def test_a_key_is_made_used_and_revoked(service: Service, opener: PageOpener, na
 
 
 def test_a_token_is_made_used_and_revoked(service: Service, opener: PageOpener, name: str):
-    page = opener.open(service)
-    page.goto("/admin/me")
+    page = opener.open(service, at="/admin/me")
     page.get_by_role("link", name="New token").click()
     page.get_by_label("Name").fill(name)
     submit(page, "Add token")
@@ -243,8 +239,7 @@ def test_a_second_factor_is_set_up_and_asked_for_and_a_recovery_code_replaces_it
 
 
 def test_a_user_is_added_by_keyboard_alone(service: Service, opener: PageOpener, name: str):
-    page = opener.open(service)
-    page.goto("/admin/people/new")
+    page = opener.open(service, at="/admin/people/new")
     page.locator("#name").focus()
     page.keyboard.type(name)
     page.keyboard.press("Tab")

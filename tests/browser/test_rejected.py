@@ -58,8 +58,7 @@ def test_timestamps_are_read_in_a_group_that_a_filter_finds(service: Service, op
     texts = ["2026-11-23T10:57:00Z", "2026-11-23T10:57:00.250", "soon"]
     service.refuse(*[event(product=product, timestamp=text, customer="C") for text in texts])
     service.refuse(event(product=product, timestamp="2026-11-23T10:57:00Z", customer="OTHER"))
-    page = opener.open(service)
-    page.goto("/admin/rejected")
+    page = opener.open(service, at="/admin/rejected")
     open_filter(page)
     page.get_by_label("Product", exact=True).fill(product)
     page.get_by_label("Customer", exact=True).fill("C")
@@ -82,8 +81,7 @@ def test_timestamps_are_read_in_a_group_that_a_filter_finds(service: Service, op
 def test_a_group_grows_while_it_is_open(service: Service, opener: PageOpener):
     product = f"P-{uuid.uuid4()}"
     service.refuse(event(product=product, timestamp=-1))
-    page = opener.open(service)
-    page.goto("/admin/rejected")
+    page = opener.open(service, at="/admin/rejected")
     count = page.locator(".groups tr", has_text=product).locator(".count")
     expect(count).to_have_text("1")
     service.refuse(event(product=product, timestamp=-2))

@@ -73,8 +73,7 @@ def test_a_running_report_is_watched_cancelled_and_retried_and_its_file_deleted(
 
 def test_the_form_shows_the_first_rows_while_it_is_filled_in(service: Service, opener: PageOpener):
     service.await_counts()
-    page = opener.open(service)
-    page.goto("/admin/reports/new")
+    page = opener.open(service, at="/admin/reports/new")
     sample, name = page.get_by_role("region", name="The first rows of the file"), page.get_by_label("Name optional")
     page.get_by_label("Customer", exact=True).select_option("BARCHART")
     page.get_by_label("Product", exact=True).select_option("PORTFOLIO")

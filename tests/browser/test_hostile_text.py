@@ -14,7 +14,7 @@ from tests.security.test_markup import hostile_columns
 from tests.support.pace import times
 
 # files are downloaded, and refreshed parts are not pages
-NO_PAGES = ("/download", "/export", ".csv", "/part", "/chart", "/by/reason")
+NO_PAGES = ("/download", "/file", "/export", ".csv", "/part", "/chart", "/by/reason")
 WATCH = """
 addEventListener("securitypolicyviolation", (found) => console.error("policy: " + found.violatedDirective));
 """

@@ -20,7 +20,7 @@ from tests.security.test_markup import hostile_columns
 from tests.security.world import World
 from tests.support.pace import SOAK, times
 
-NO_PAGES = ("/download", "/export", ".csv", "/part", "/chart", "/by/reason")
+NO_PAGES = ("/download", "/file", "/export", ".csv", "/part", "/chart", "/by/reason")
 WIDE, PHONE = 1280, 390
 PRODUCTS = 300
 UNFOLD = "document.querySelectorAll('main details').forEach((one) => { one.open = true; })"

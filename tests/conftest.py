@@ -2,8 +2,8 @@
 
 A test that requests `app`, or a fixture based on it, runs on SQLite and on PostgreSQL, unless the `database_url` of its
 module explains why one is enough. Tests with further parameters, and those of rooms that do not depend on the database,
-run on the two in turn, unless they are marked `both_databases`. SOAK=1 runs everything on both, as does selecting a
-test by name.
+run on the two in turn, unless they are marked `both_databases`. Those marked `soak` are left out. SOAK=1 runs
+everything on both, as does selecting a test by name.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for item in items if item in elsewhere])
     items[:] = [item for item in items if item not in elsewhere]
     if not SOAK and not any("::" in argument for argument in config.args):  # tests selected by name all run
-        dropped = tried_by_turns(items)
+        long = {item for item in items if item.get_closest_marker("soak")}
+        dropped = long | tried_by_turns([item for item in items if item not in long])
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])
         items[:] = [item for item in items if item not in dropped]
     order = ("browser", "processes")

@@ -13,18 +13,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
 from compose_spec import PyCompose
 
-from tests.support import compose
+from app.cli.main import tally
+from app.config import Settings
+from tests.support import compose, nginx
 from tests.support.client import event
 from tests.support.containers import build, context, instructions, is_ignored, network
 from tests.support.markdown import blocks
+from tests.support.receivers import receiver
 from tests.support.running import ROOT, wait_until
+from tests.support.s3 import CREDENTIALS
 from tests.support.s3_server import SECRET
 
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
@@ -135,6 +141,97 @@ def test_the_page_on_deployment_makes_every_variable_of_compose_yaml(tmp_path):
     assert made["HOST_NAME"] == HOST
 
 
+def test_each_service_starts_after_what_it_needs():
+    services = compose.load(VARIABLES)["services"]
+    needs = {
+        (name, other, how["condition"].removeprefix("service_"))
+        for name, service in services.items()
+        for other, how in service.get("depends_on", {}).items()
+    }
+    ready = {("bootstrap", "completed_successfully"), ("bucket", "completed_successfully"), ("valkey", "healthy")}
+    assert needs >= {(name, *one) for name in ("web", "worker", "scheduler") for one in ready}
+    assert needs >= {("bootstrap", "postgres", "healthy"), ("nginx", "web", "healthy"), ("bucket", "s3", "started")}
+    checked = {name for name in services if "test" in services[name].get("healthcheck", {})} | {"web"}  # by the image
+    assert {other for _, other, condition in needs if condition == "healthy"} <= checked
+
+
+def command_lines() -> list[list[str]]:
+    """Return every command line of ours in the image and in compose.yaml."""
+    own = [json.loads(rest) for name, rest in instructions(CONTAINERFILE.read_text()) if name == "CMD"]
+    return own + [one["command"] for name, one in compose.load(VARIABLES)["services"].items() if name in TALLY]
+
+
+def test_each_command_line_is_one_of_tally_or_of_a_mounted_file():
+    for program, word, *rest in command_lines():
+        if program == "tally":
+            assert tally.commands[word].make_context(word, rest).args == []
+        else:
+            assert (program, word, rest) == ("python", "/bucket.py", [])
+    [mounted] = compose.load(VARIABLES)["services"]["bucket"]["volumes"]
+    source, target, mode = mounted.split(":")
+    assert ((compose.DEPLOY / source).is_file(), target, mode) == (True, "/bucket.py", "ro")
+
+
+@pytest.mark.parametrize("name", TALLY)
+def test_each_environment_has_only_settings_and_valid_ones(monkeypatch, tmp_path, name):
+    last = [rest for name, rest in instructions(CONTAINERFILE.read_text()) if name == "ENV"][-1]
+    image = dict(word.split("=", 1) for word in last.split())
+    given = image | compose.load(VARIABLES)["services"][name]["environment"]
+    known = {one.name.upper() for one in fields(Settings)}
+    assert given.keys() - known == {"PATH", *CREDENTIALS}
+    monkeypatch.chdir(tmp_path)  # which has no .env
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings.from_environment()
+    assert settings.database_url.endswith("@postgres:5432/tally")
+    assert settings.host == "0.0.0.0"
+
+
+def test_the_image_copies_what_the_context_has():
+    for name, rest in instructions(CONTAINERFILE.read_text()):
+        words = [word for word in rest.split() if not word.startswith("--")]
+        if name == "COPY" and "--from=" not in rest:
+            assert all(word == "." or word in context(ROOT) for word in words[:-1])
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_the_check_of_the_image_asks_whether_the_process_lives(lives):
+    [rest] = [rest for name, rest in instructions(CONTAINERFILE.read_text()) if name == "HEALTHCHECK"]
+    program, *arguments = json.loads(rest[rest.index("CMD") + 3 :])
+    assert program == "python"
+    with receiver() as endpoint:
+        endpoint.documents |= {"/health/live": b"lives"} if lives else {}
+        environment = {"PORT": str(urlsplit(endpoint.url).port)}
+        checked = subprocess.run([sys.executable, *arguments], env=environment, stderr=subprocess.PIPE, check=False)
+    assert (checked.returncode == 0) is lives
+
+
+def test_the_bucket_is_made_once(s3, monkeypatch):
+    script = (compose.DEPLOY / "compose" / "bucket.py").read_text()
+    given = s3.environment | {"STORAGE_URL": "s3://made-by-compose/reports"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        exec(compile(script, "bucket.py", "exec"), {})
+    assert "made-by-compose" in {one["Name"] for one in s3.client.list_buckets()["Buckets"]}
+
+
+def test_nginx_accepts_the_configuration_of_compose_yaml(tmp_path):
+    """With addresses of this machine for the names of the services, and a certificate."""
+    pair = trustme.CA().issue_cert(HOST)
+    pair.private_key_pem.write_to_path(str(tmp_path / "tally.key"))
+    pair.cert_chain_pems[0].write_to_path(str(tmp_path / "tally.crt"))
+    site = (compose.DEPLOY / "compose" / "nginx.conf").read_text().replace("/etc/nginx/tls/", f"{tmp_path}/")
+    for name in ("web:8000", "s3:8333"):
+        assert name in site
+        site = site.replace(name, "127.0.0.1:9")
+    (tmp_path / "conf").write_text(nginx.around(tmp_path, site))
+    tested = subprocess.run(
+        [nginx.program(), "-t", "-p", tmp_path, "-c", tmp_path / "conf"], capture_output=True, text=True, check=False
+    )
+    assert tested.returncode == 0, tested.stderr
+
+
 @pytest.fixture(scope="module")
 def stack(short_folder: Path) -> Iterator[SimpleNamespace]:
     """The services of compose.yaml, started in order, and a way to ask them."""
@@ -167,8 +264,14 @@ def stack(short_folder: Path) -> Iterator[SimpleNamespace]:
 
 @needs_root
 @pytest.mark.processes
+@pytest.mark.soak
 class TestRunning:
-    """What runs is the command lines of the files, in their order."""
+    """What runs is the command lines of the files, in their order, after an installation of every package.
+
+    `make test` has the parts: each command line, setting and configuration is tried above, and the same processes are
+    in tests/processes/test_standalone.py, behind TLS in tests/deploy/test_examples.py, with an S3 store in
+    tests/faults/test_reports_survive_s3.py, and as a package in tests/install/test_wheel.py.
+    """
 
     def test_an_event_becomes_a_report_over_tls(self, stack):
         user = ("--user", f"admin:{VARIABLES['ADMIN_PASSWORD']}")

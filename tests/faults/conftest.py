@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -29,6 +30,10 @@ from tests.support.running import Running, wait_until
 
 # `tally` refuses a folder that has a module of the name of one of its own.
 FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")
+MAY_MOUNT = os.geteuid() == 0
+ROOMY = "4g"  # the most that it takes of the memory
+
+mounts = pytest.mark.skipif(not MAY_MOUNT, reason="mounting a small disk takes root")
 
 
 def kill(*pids: int) -> None:
@@ -90,7 +95,8 @@ class Service:
 
     @property
     def database(self) -> Path:
-        return self.running.data / "events.db"
+        url = self._options.get("DATABASE_URL", f"sqlite:///{self.running.data}/events.db")
+        return Path(url.removeprefix("sqlite:///"))
 
     def for_another_test(self) -> Service:
         """Start a new ledger, which ignores the events stored so far."""
@@ -165,3 +171,24 @@ def start_shared(short_folder: Path) -> Iterator[Callable[..., Service]]:
     """See `starting`; for all tests of a module in sequence."""
     with starting(short_folder) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory) -> Iterator[Path]:
+    """A disk whose size can be changed, or a folder if this user may not mount one."""
+    folder = tmp_path_factory.mktemp("disk")
+    if not MAY_MOUNT:
+        yield folder
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def leave(disk: Path, bytes_free: int) -> None:
+    """Make a disk so small that this many bytes can still be written."""
+    resize(disk, str(shutil.disk_usage(disk).used + bytes_free))
+
+
+def resize(disk: Path, size: str = ROOMY) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)

@@ -8,17 +8,16 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 import requests
 
-from tests.faults.conftest import Service, kill
+from tests.faults.conftest import Service, kill, leave, mounts, resize
 from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, files, fill, slow_worker
 from tests.support.client import FIRST
 from tests.support.pace import SOAK, slack, times
@@ -34,8 +33,6 @@ LARGE = times(50_000, 500_000)  # too large a file for a small disk
 FEW = 20_000
 # The short form on SQLite tests races, a full disk and the faults of test_reports_survive_s3.
 KINDS = ["sqlite", "postgresql"] if SOAK else ["postgresql"]
-MAY_MOUNT = os.geteuid() == 0
-ROOMY = "400m"
 TRIES = 5
 CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until the report of a killed child continues; and after any other fault
 
@@ -100,7 +97,10 @@ def test_a_killed_parent_ends_its_child_and_one_file_results(analyst):
         strike(analyst, fault, OTHER_SECONDS)
 
 
-@pytest.mark.parametrize("with_its_data", [True, False], ids=["with its data", "without its data"])
+@pytest.mark.parametrize(
+    "with_its_data",
+    [pytest.param(True, marks=pytest.mark.soak, id="with its data"), pytest.param(False, id="without its data")],
+)
 def test_a_killed_valkey_loses_no_report(analyst, with_its_data):
     running = analyst.service.running
     for _ in range(times(1, 5)):
@@ -169,25 +169,9 @@ def _report_jobs(service: Service) -> set[str]:
         return {job for (job,) in connection.execute("SELECT job FROM report")}
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory) -> Iterator[Path]:
-    """A disk whose size can be changed, or a folder if this user may not mount one."""
-    folder = tmp_path_factory.mktemp("disk")
-    if not MAY_MOUNT:
-        yield folder
-        return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def resize(disk: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
-
-
 def leave_little(disk: Path) -> None:
     """Leave space for half of a large report."""
-    resize(disk, str(shutil.disk_usage(disk).used + LARGE * 20))  # a row has 42 bytes
+    leave(disk, LARGE * 20)  # a row has 42 bytes
 
 
 @pytest.fixture(scope="module")
@@ -219,17 +203,17 @@ def test_each_of_many_reports_is_written_once_although_workers_race_for_them(req
     assert {analyst.attempt(job) for job in jobs} == {1}
 
 
-@pytest.mark.skipif(not MAY_MOUNT, reason="mounting a small disk takes root")
+@mounts
 def test_a_report_waits_for_space_on_a_full_disk(on_disk, disk):
     leave_little(disk)
     job = on_disk.start(LARGE)
     wait_until(lambda: on_disk.attempt(job) > 1, OTHER_SECONDS)
     assert on_disk.status(job) == "RUNNING"
-    resize(disk, ROOMY)
+    resize(disk)
     on_disk.check()
 
 
-@pytest.mark.skipif(not MAY_MOUNT, reason="mounting a small disk takes root")
+@mounts
 def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing(on_disk, disk):
     service, before = on_disk.service, files(disk / "reports")
     leave_little(disk)
@@ -241,7 +225,7 @@ def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing
     assert answer.status_code == 409
     assert "The disk that report files are written to is full." in answer.text
     wait_until(lambda: files(disk / "reports") == before, 30)
-    resize(disk, ROOMY)
+    resize(disk)
 
 
 @pytest.mark.skipif(not SOAK, reason="waiting until a frozen worker is given up takes a minute")

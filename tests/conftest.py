@@ -40,7 +40,8 @@ PASSWORD = "correct horse"
 RATE_LIMIT_SECONDS = rate_limit.TIMEOUT_SECONDS
 
 # rooms independent of the database; tests that depend on its locks and transactions are marked
-KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ("admin", "api", "backup", "cli", "security", "services"))
+ROOMS = ("admin", "api", "backup", "cli", "processes", "security", "services")
+KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ROOMS)
 TOGETHER = ("tests/browser", "tests/flows", "tests/install")  # folders whose files share a service or packages
 MEMORY = Path("/dev/shm")  # a commit does not wait for a disk here; these tests kill processes, not the machine
 MEMORY_BYTES = 6 * 1024**3  # maximum that a run needs

@@ -28,7 +28,7 @@ def kept(*items: Item) -> list[str]:
     return [item.callspec.id for item in items if item not in tried_by_turns(list(items))]
 
 
-@pytest.mark.parametrize("room", ["admin", "api", "cli", "security", "services"])
+@pytest.mark.parametrize("room", ["admin", "api", "cli", "processes", "security", "services"])
 def test_rooms_without_a_database_try_one_test_on_one_and_the_next_on_the_other(room):
     tests = [Item(f"{room}/test_a.py::test_{name}", one) for name in "xyz" for one in DATABASES]
     assert kept(*tests) == ["sqlite", "postgresql", "sqlite"]

@@ -106,7 +106,7 @@ def test_a_backup_is_whole_or_none(second, tmp_path):
         for name in archive_names(second.backups.place(place))[0]:
             assert second.verifier.backup(f"{place}/{name}").problems == []
 
-    steps = until_done(lambda: second.backups.create(place), check, times(17, 1))
+    steps = until_done(lambda: second.backups.create(place), check, times(23, 1))
     assert steps > 50  # each of its files has two
     check()
     complete, incomplete = archive_names(second.backups.place(place))
@@ -130,7 +130,7 @@ def test_a_restore_leaves_the_old_data_or_says_what_to_run_again(backup, second,
         else:
             assert rows(url) in (before, complete)
 
-    assert until_done(lambda: second.restore.run(backup, replace=True), check, times(13, 1)) > 20
+    assert until_done(lambda: second.restore.run(backup, replace=True), check, times(19, 1)) > 20
     assert not marker.exists()
     assert rows(url) == complete
     assert second.verifier.database().problems == []
@@ -164,7 +164,7 @@ def test_a_move_resumes_and_loses_and_doubles_nothing(backup, redis_url, tmp_pat
             moved = new.move.run(target)
             Path(tmp_path / "resumed").write_text(str(moved.resumed))
 
-        assert until_done(run, check, times(23, 1)) > 60
+        assert until_done(run, check, times(37, 1)) > 60
         assert int((tmp_path / "resumed").read_text()) > 0
         assert rows(target) == before
         assert new.move.state().finished_at

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -71,11 +68,6 @@ def services_started(tmp_path) -> Iterator[list[Running]]:
             one.stop()
 
 
-def flask(service: Running, folder: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-    return subprocess.Popen(command, cwd=folder, env=service.environment, stdout=subprocess.PIPE, text=True)
-
-
 def stored(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         return [mark for (mark,) in connection.execute("SELECT context[1] FROM event ORDER BY id")]
@@ -88,11 +80,11 @@ def test_no_event_is_lost_or_doubled_while_the_service_moves(tmp_path, target, s
     sender.start()
     wait_until(lambda: len(sender.answered) > 20, 20)
 
-    killed = flask(first, tmp_path, "move", "--to", target, "--yes")
-    wait_until(lambda: list((first.data / "spool").glob("*.spool")) or killed.poll() is not None, 30)
-    killed.kill()
-    killed.communicate()
-    again = forked.tally("move", "--to", target, "--yes", "--json", folder=tmp_path, environment=first.environment)
+    place = {"folder": tmp_path, "environment": first.environment}
+    with forked.Command("move", "--to", target, "--yes", **place) as killed:
+        wait_until(lambda: list((first.data / "spool").glob("*.spool")) or killed.poll() is not None, 30)
+        killed.kill()
+    again = forked.tally("move", "--to", target, "--yes", "--json", **place)
     moved = json.loads(again.stdout)
     spooled_from = len(sender.answered)
     assert 20 < moved["events"] <= spooled_from

@@ -8,8 +8,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,8 +21,10 @@ from app.services.events.importing import Importing, Source
 from app.store.database import database, release
 from app.store.events import imports, rejected
 from app.store.events.writer import GroupCommitWriter
+from tests.support import forked
 from tests.support.client import FIRST, event
-from tests.support.running import PYTHONPATH
+from tests.support.pace import times
+from tests.support.running import PYTHONPATH, wait_until
 
 HALF = b'{"customer": "BARCHART", "produ'
 MARK = b"\xef\xbb\xbf"  # UTF-8 byte order mark, which some editors write
@@ -396,24 +396,19 @@ def test_an_import_killed_several_times_stores_each_line_once(app, settings, fil
     content = lines(numbered(60_000))
     path = file(content + b"broken\n")
     release()
-    kills = 0
-    for seed in range(20):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "wsgi", "events", "import", str(path), "--json"],
-            cwd=path.parent,
-            env=environment(settings),
-            stdout=subprocess.PIPE,
-        )
-        if kills < 3 and wait_for_events(process, count_events()):
+    words, place = (
+        ("events", "import", str(path), "--json"),
+        {"folder": path.parent, "environment": environment(settings)},
+    )
+    for seed in range(times(2, 3)):
+        before = count_events()
+        with forked.Command(*words, **place) as command:
+            wait_until(lambda before=before: count_events() != before or command.poll() is not None, 60)
             time.sleep(random.Random(seed).random() * 0.2)
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-            continue
-        output = process.communicate()[0]
-        assert process.returncode == 3
-        break
-    assert kills >= 2
-    result = json.loads(output)
+            assert command.kill() == -signal.SIGKILL
+    ended = forked.tally(*words, **place)
+    assert ended.returncode == 3
+    result = json.loads(ended.stdout)
     assert (result["events"], result["rejected"]) == (60_000, 1)
     assert sorted(map(int, contexts())) == list(range(60_000))
     assert len(rejected.newest(10)) == 1
@@ -423,19 +418,16 @@ def test_an_import_killed_several_times_stores_each_line_once(app, settings, fil
 def test_a_terminal_shows_a_progress_bar(app, settings, file):
     path = file(lines(numbered(30_000)))
     leader, follower = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "wsgi", "events", "import", str(path), "--json"],
-        cwd=path.parent,
-        env=environment(settings) | {"TERM": "xterm"},
-        stdout=subprocess.PIPE,
-        stderr=follower,
-    )
-    os.close(follower)
-    output = process.communicate()[0]
+    variables = environment(settings) | {"TERM": "xterm"}
+    release()
+    with forked.Command(
+        "events", "import", str(path), "--json", folder=path.parent, environment=variables, terminal=follower
+    ) as command:
+        assert command.wait() == 0
+        assert json.loads(command.said())["events"] == 30_000
     shown = os.read(leader, 100_000).decode()
+    os.close(follower)
     os.close(leader)
-    assert process.returncode == 0
-    assert json.loads(output)["events"] == 30_000
     assert "Importing" in shown
     assert "100%" in shown
 
@@ -456,10 +448,3 @@ def count_events() -> int:
         return database.execute_sql("SELECT count(*) FROM event").fetchone()[0]
     finally:
         release()
-
-
-def wait_for_events(process: subprocess.Popen, before: int) -> bool:
-    """Wait until a process has stored something or ended, and return whether it still runs."""
-    while process.poll() is None and count_events() == before:
-        time.sleep(0.02)
-    return process.poll() is None

@@ -74,7 +74,7 @@ def site(folder: Path, database: str) -> Iterator[SimpleNamespace]:
     root, shared = free_port(), free_port()
     base = f"https://[::1]:{shared}/tally"
     settings = {"HOST": "::1", "PUBLIC_URL": base, "TRUSTED_PROXIES": "1", "ADMIN_PASSWORD": ADMIN[1]}
-    service = Running(folder, DATABASE_URL=database, WEB_PROCESSES="1", **settings).until_ready()
+    service = Running(folder, DATABASE_URL=database, WEB_PROCESSES="1", idle=["scheduler"], **settings).until_ready()
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     authority.issue_cert("::1").private_key_and_cert_chain_pem.write_to_path(str(folder / "tls.pem"))

@@ -1,4 +1,5 @@
-"""Every shell block of the README, the tutorial and the page on the API is run as written, against one real service.
+"""Every shell block of the README, the tutorial and the page on the API is run as written, against one real service;
+in `make soak` also the programs of the page on Python, which `make test` only reads.
 
 The blocks run in a network of their own, so the address that the pages name is free. The password that a reader pastes
 is the one that the service is started with.
@@ -6,6 +7,7 @@ is the one that the service is started with.
 
 from __future__ import annotations
 
+import ast
 import csv
 import os
 import re
@@ -18,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tally_client
 
 from tests.support.containers import network
 from tests.support.markdown import Block, blocks
@@ -105,7 +108,19 @@ def test_no_time_in_a_block_has_passed(name):
     assert not [block for block in shell_blocks(PAGES[name]) if re.search(r"\b1[0-9]{12}\b", block.text)]
 
 
-@pytest.mark.parametrize("name", PAGES)
+def test_the_programs_of_the_page_on_python_are_python_of_the_client():
+    for block in blocks(PAGES[PYTHON_PAGE]):
+        if block.language == "python":
+            for node in ast.walk(ast.parse(block.text)):
+                if isinstance(node, ast.ImportFrom) and node.module == tally_client.__name__:
+                    assert {name.name for name in node.names} <= set(tally_client.__all__)
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "tally":
+                    assert callable(getattr(tally_client.Tally, node.attr))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.soak] if name == PYTHON_PAGE else []) for name in PAGES]
+)
 def test_every_shell_block_of_the_page_works_as_written(terminal, name):
     assert len(passwords()) == 1
     printed = ""

@@ -87,8 +87,11 @@ def lose_answers(wire: Wire) -> None:
     wire.lose_answers()
 
 
-@pytest.mark.parametrize("fail", [refuse, hang, cut_off, lose_answers])
+@pytest.mark.parametrize(
+    "fail", [*[pytest.param(one, marks=pytest.mark.soak) for one in (refuse, hang, cut_off)], lose_answers]
+)
 def test_a_store_that_fails_for_a_while_is_retried(analyst, wire, fail):
+    """`make test` has the kind that leaves most behind; tests/storage/test_s3_files.py has each for one file."""
     for _ in range(times(1, 5)):
         before = wire.passed
         job = analyst.start(ROWS)

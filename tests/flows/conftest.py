@@ -69,6 +69,7 @@ def shared_service(short_folder: Path) -> Iterator[Running]:
     service = Running(Path(tempfile.mkdtemp(dir=short_folder)), idle=["scheduler"], ADMIN_PASSWORD=ADMIN[1])
     yield service.until_ready()
     assert service.stop() == 0
+    assert service.left() == {}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
 
-EVENTS = times(4_000, 10_000)
+EVENTS = times(2_500, 10_000)
 SIZES = (1, 2, 10, 137, 400, 1000)  # of the batches, repeatedly
 OURS = {"customer": "FLOW", "product": "PORTFOLIO"}
 AWKWARD = [
@@ -39,8 +39,13 @@ CELL = re.compile(r'(?:"((?:[^"]|"")*)"|([^|"\n]*))(\||\n)')
 Event = tuple[int, str, list]  # timestamp, type, context
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
 def visitor(request, start) -> Visitor:
+    """A client of a service on each database.
+
+    In `make test`, tests/deploy/test_examples.py has the flow on PostgreSQL, tests/faults/test_reports_survive.py the
+    exact bytes of its reports, and tests/exports/test_two_roads.py the awkward values.
+    """
     if request.param == "sqlite":
         return Visitor(request.getfixturevalue("shared_service"))
     url = backing_servers.make_database(request.getfixturevalue("postgres_server"), "flow")

@@ -1,4 +1,8 @@
-"""Reports in an S3 store: workers write the files there, and clients fetch them there without credentials."""
+"""Reports in an S3 store: workers write the files there, and clients fetch them there without credentials.
+
+In `make test`, tests/api/reports/test_downloads.py and test_delivered_reports.py have the links, redirects, deliveries
+and removals, and tests/faults/test_reports_survive_s3.py the files that the worker of a running service writes.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from tests.support.s3 import DELIVERED, S3
 
 pytestmark = [
     pytest.mark.processes,
+    pytest.mark.soak,
     pytest.mark.skipif(sys.platform != "linux", reason="the processes are ended by what Linux offers"),
 ]
 EVENTS = 3_000  # 12 MB, which is more than one part of an upload

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
@@ -16,8 +15,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.support.markdown import blocks
+
 ROOT = Path(__file__).parents[2]
 NAME = "tally-events"
+PACKAGE = "tally-events[alerts,oidc,parquet,s3]"
 NOT_COPIED = shutil.ignore_patterns(
     ".*", "var", "build", "dist", "*.egg-info", "__pycache__", "bench", "tests", "python"
 )
@@ -30,12 +32,10 @@ class Installed:
     Attributes:
         folder: a working folder that was empty.
         bin: the folder of its programs.
-        site: where its packages are.
     """
 
     folder: Path
     bin: Path
-    site: Path
 
     def environment(self) -> dict[str, str]:
         return {"PATH": f"{self.bin}:{os.defpath}", "HOME": str(self.folder), "LANG": "C.UTF-8"}
@@ -72,21 +72,36 @@ def wheel(packages: Path) -> Path:
 @pytest.fixture
 def installed(environment: Path, tmp_path: Path) -> Installed:
     """The wheel in its environment, and an empty folder."""
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
-    return Installed(tmp_path, environment / "bin", site)
+    return Installed(tmp_path, environment / "bin")
 
 
 @pytest.fixture(scope="package")
-def environment(wheel: Path, tmp_path_factory) -> Path:
-    """The wheel without extras. What it declares to need is linked from this environment, so it needs no network."""
-    place = tmp_path_factory.mktemp("environment")
-    venv.create(place)
+def environment(packages: Path, tmp_path_factory) -> Path:
+    """What the README's commands install, in a folder of its own.
+
+    The index is a folder with the packages built here. What the wheel declares to need, without extras, is linked from
+    this environment, so it needs no network.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    pip = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": str(packages)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-ec", readme()[0]], cwd=folder, env=os.environ | pip | {"PATH": path}, check=True)
+    place = folder / ".venv"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
     for one in needed(NAME):
         link(one, site)
-    install = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
-    subprocess.run([*install, "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)], check=True)
     return place
+
+
+def installing(page: Path) -> list[str]:
+    """Return the blocks of a page that install the package."""
+    return [one.text for one in blocks(page) if PACKAGE in one.text]
+
+
+def readme() -> list[str]:
+    """Return the README's commands that install the package and serve."""
+    [block] = installing(ROOT / "README.md")
+    return block.splitlines()
 
 
 def needed(name: str) -> list[Distribution]:

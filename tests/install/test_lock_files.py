@@ -58,7 +58,21 @@ def test_the_tests_run_with_the_versions_that_run():
     assert run <= develop
 
 
+def test_each_licence_is_allowed_and_the_bill_of_materials_is_made_of_the_lock_file(tmp_path):
+    """With a program in place of the one that writes the bill, which takes six seconds of a processor."""
+    (tmp_path / "pip-licenses").symlink_to(Path(sys.executable).with_name("pip-licenses"))
+    (tmp_path / "cyclonedx-py").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+    (tmp_path / "cyclonedx-py").chmod(0o755)
+    command = [ROOT / ".ci" / "audit", tmp_path, tmp_path / "bill"]
+    audited = subprocess.run(command, capture_output=True, text=True)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert "MIT" in audited.stdout
+    assert (tmp_path / "called").read_text().startswith("requirements requirements.lock ")
+
+
+@pytest.mark.soak
 def test_the_bill_of_materials_names_each_version_with_its_hashes(tmp_path):
+    """In `make test` the tests above: the lock file, of which the bill is made, has each version and its hashes."""
     bill = tmp_path / "sbom.cdx.json"
     command = [ROOT / ".ci" / "audit", Path(sys.executable).parent, bill]
     audited = subprocess.run(command, capture_output=True, text=True)

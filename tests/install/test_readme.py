@@ -1,47 +1,55 @@
-"""The block of the README that installs the package, as it is written there."""
+"""The README's commands that install the package, as they are written there, and what they serve."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import sysconfig
+import base64
+import json
+import re
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.install.conftest import NAME, ROOT, link, needed
-from tests.support.markdown import Block, blocks
+from tests.install.conftest import ROOT, Installed, installing, readme
+from tests.support.client import event
 from tests.support.running import Running
-
-PACKAGE = "tally-events[alerts,oidc,parquet,s3]"
-
-
-def installing(page: Path) -> list[Block]:
-    return [one for one in blocks(page) if PACKAGE in one.text]
 
 
 def test_the_tutorial_installs_as_the_readme_does():
-    assert [one.text for one in installing(ROOT / "docs" / "tutorial.md")] == [
-        one.text for one in installing(ROOT / "README.md")
-    ]
+    assert installing(ROOT / "docs" / "tutorial.md") == installing(ROOT / "README.md")
 
 
 @pytest.mark.processes
-def test_the_block_that_installs_the_package_installs_and_serves(packages: Path, tmp_path: Path):
-    """The index is a folder with the packages built here. What they need is linked from this environment."""
-    [block] = installing(ROOT / "README.md")
-    install, serve = block.text.splitlines()
-    pip = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": str(packages)}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    subprocess.run(["sh", "-ec", install], cwd=tmp_path, env=os.environ | pip | {"PATH": path}, check=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / ".venv")}))
-    for one in needed(NAME):
-        link(one, site)
-    service = Running(tmp_path, command=serve.split(), PYTHONPATH="")
+def test_what_the_readme_installs_serves_from_an_event_to_a_report(environment: Path):
+    """With the wheel and what it declares alone; nothing is written but data and what the user asks for."""
+    installed = Installed(environment.parent, environment / "bin")
+    service = Running(installed.folder, command=readme()[1].split(), PYTHONPATH="", **installed.environment())
+    settings = {"DATA_DIR": str(service.data), "PORT": str(service.port)}
     try:
         service.until_ready()
         assert "Sign in as" in service.said()
+        password = re.search("password: (.+)", service.said())[1]
+        admin = {"Authorization": f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"}
+        body = json.dumps({"events": [event(context=["user-1", "Overview"])]}).encode()
+        assert len(_read(service, "/events", body)) == 1
+        wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"layout": "positional"}}
+        source = _read(service, "/reports", json.dumps(wanted).encode(), admin)["source"]
+        assert installed.run("tally", "reports", "wait", source, **settings).returncode == 0
+        assert installed.run("tally", "reports", "download", source, "--output", "report.csv", **settings).stdout
+        assert (installed.folder / "report.csv").read_text().endswith("|user-1|Overview\n")
+        with urllib.request.urlopen(f"{service.url}/admin/") as page:  # its templates and static files are there
+            assert "/static/style.css" in page.read().decode()
+        with urllib.request.urlopen(f"{service.url}/static/style.css") as style:
+            assert style.status == 200
+        with urllib.request.urlopen(f"{service.url}/tally.js") as script:
+            assert script.read() == (ROOT / "clients" / "js" / "tally.js").read_bytes()
     finally:
         code = service.stop()
     assert code == 0, service.said()
+    assert {path.name for path in installed.folder.iterdir()} == {".venv", "var", "report.csv", "said.txt"}
+
+
+def _read(service: Running, path: str, body: bytes | None = None, headers: dict[str, str] | None = None):
+    given = {"Content-Type": "application/json"} | (headers or {})
+    with urllib.request.urlopen(urllib.request.Request(service.url + path, body, given)) as answer:
+        return json.load(answer)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-import urllib.request
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
-import pytest
-
 from app.version import VERSION
 from tests.install.conftest import ROOT, Installed
-from tests.support.client import event
-from tests.support.running import Running
 
 FOLDERS = ("templates", "static", "deploy")
 SOURCE = "clients/js/src/tally.js"
@@ -68,38 +60,3 @@ def test_a_folder_with_modules_of_another_project_is_refused(installed: Installe
     assert served.returncode == 1
     assert served.stderr == "Error: This folder has app.py of another project. Start Tally in a folder of its own.\n"
     assert installed.run("tally", "db", "check").stderr.startswith("Error: There is no database at ")
-
-
-@pytest.mark.processes
-def test_from_an_event_to_a_report_with_the_wheel_alone(installed: Installed):
-    service = Running(
-        installed.folder, command=[str(installed.bin / "tally"), "serve"], PYTHONPATH="", **installed.environment()
-    )
-    settings = {"DATA_DIR": str(service.data), "PORT": str(service.port)}
-    try:
-        service.until_ready()
-        password = re.search("password: (.+)", service.said())[1]
-        admin = {"Authorization": f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"}
-        body = json.dumps({"events": [event(context=["user-1", "Overview"])]}).encode()
-        assert len(_read(service, "/events", body)) == 1
-        wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"layout": "positional"}}
-        source = _read(service, "/reports", json.dumps(wanted).encode(), admin)["source"]
-        assert installed.run("tally", "reports", "wait", source, **settings).returncode == 0
-        assert installed.run("tally", "reports", "download", source, "--output", "report.csv", **settings).stdout
-        assert (installed.folder / "report.csv").read_text().endswith("|user-1|Overview\n")
-        with urllib.request.urlopen(f"{service.url}/admin/") as page:  # its templates and static files are there
-            assert "/static/style.css" in page.read().decode()
-        with urllib.request.urlopen(f"{service.url}/static/style.css") as style:
-            assert style.status == 200
-        with urllib.request.urlopen(f"{service.url}/tally.js") as script:
-            assert script.read() == (ROOT / "clients" / "js" / "tally.js").read_bytes()
-    finally:
-        code = service.stop()
-    assert code == 0, service.said()
-    assert {path.name for path in installed.folder.iterdir()} == {"var", "report.csv", "said.txt"}
-
-
-def _read(service: Running, path: str, body: bytes | None = None, headers: dict[str, str] | None = None):
-    given = {"Content-Type": "application/json"} | (headers or {})
-    with urllib.request.urlopen(urllib.request.Request(service.url + path, body, given)) as answer:
-        return json.load(answer)

@@ -27,6 +27,8 @@ pytestmark = [
 FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")  # `tally` refuses folders with modules of ours
 PROGRAMS = ("valkey", "web", "worker-1", "scheduler")
 PASSWORD = re.compile(r"user: +admin\n +password: (\S+)")
+# by tests/faults/test_events_survive.py and test_reports_survive.py, which need them back
+KILLED_ELSEWHERE = ("web-process", "worker-1", "valkey")
 BACK_SECONDS = 20  # 3 are guaranteed, and about 0.7 measured; the rest is for a busy machine
 
 
@@ -36,7 +38,7 @@ def odd_service(short_folder: Path) -> Iterator[Running]:
     folder = Path(tempfile.mkdtemp(dir=short_folder)) / "a b#%41%='\"$;ü"
     folder.mkdir()
     odd = {"HOST": "localhost", "LC_ALL": "xx_XX.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    yield from starting(folder, ADMIN_PASSWORD="chosen by the operator", **odd)
+    yield from starting(folder, ADMIN_PASSWORD="chosen by the operator", idle=["worker", "scheduler"], **odd)
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +49,15 @@ def terminal() -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def service_started_again(odd_service: Running, terminal: tuple[int, int]) -> Iterator[Running]:
-    """The same service, started on a terminal after Ctrl-C ended it; the last test that uses it ends it."""
+    """The same service, started on a terminal after Ctrl-C ended it; the last test that uses it ends it.
+
+    Its worker cannot start while a certain file exists.
+    """
     valkey_of(odd_service).set("kept", "yes")
     ends_cleanly(odd_service, signal.SIGINT)
-    yield from starting(odd_service.data.parent, terminal=terminal[1], idle=["worker", "scheduler"])
-
-
-@pytest.fixture(scope="module")
-def service_without_worker(short_folder: Path) -> Iterator[Running]:
-    """A service whose worker cannot start while a certain file exists; the last test that uses it ends it."""
-    folder = Path(tempfile.mkdtemp(dir=short_folder))
+    folder = odd_service.data.parent
     (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
-    yield from starting(folder, command=FLASK, idle=["scheduler"])
+    yield from starting(folder, terminal=terminal[1], command=FLASK, idle=["scheduler"])
 
 
 def starting(folder: Path, **options: object) -> Iterator[Running]:
@@ -96,11 +95,13 @@ def test_the_private_valkey_has_no_port_and_a_private_folder(shared_service):
 
 @pytest.mark.parametrize(
     ("condition", "words"),
-    [("True", "these are my last words"), ("'TALLY_SUPERVISED' in os.environ", "could not load the application")],
-    ids=["nowhere", "in a web process"],
+    [
+        pytest.param("True", "these are my last words", id="nowhere", marks=pytest.mark.soak),
+        pytest.param("'TALLY_SUPERVISED' in os.environ", "could not load the application", id="in a web process"),
+    ],
 )
 def test_new_code_that_cannot_run_is_rejected_and_the_old_code_keeps_running(shared_service, condition, words):
-    """Also if only a web process detects the failure."""
+    """Also if only a web process detects the failure. tests/processes/test_reloading.py has the check before that."""
     old = [shared_service.pid(name) for name in ("web", "web-process", "worker-1", "scheduler")]
     broken = shared_service.data.parent / "wsgi.py"
     rest = (ROOT / "wsgi.py").read_text().replace("from __future__ import annotations", "")
@@ -115,7 +116,9 @@ def test_new_code_that_cannot_run_is_rejected_and_the_old_code_keeps_running(sha
     assert old == [shared_service.pid(name) for name in ("web", "web-process", "worker-1", "scheduler")]
 
 
-@pytest.mark.parametrize("program", ["web", "web-process", "worker-1", "scheduler", "valkey"])
+@pytest.mark.parametrize(
+    "program", ["web", "scheduler", *[pytest.param(one, marks=pytest.mark.soak) for one in KILLED_ELSEWHERE]]
+)
 def test_a_killed_process_is_restarted_immediately(shared_service, program):
     victim = shared_service.pid(program)
     os.kill(victim, signal.SIGKILL)
@@ -133,23 +136,8 @@ def is_back(service, program, victim):
     return service.answers()
 
 
-def test_a_worker_that_cannot_start_does_not_affect_the_web_server(service_without_worker):
-    service = service_without_worker
-    wait_until(lambda: "worker-1 died (exit status 1), again and again." in service.said(), 60)
-    assert "these are my last words" in service.said()
-    assert service.answers()
-    (service.data.parent / "worker.py").unlink()
-    wait_until(lambda: workers(service), 60)
-
-
 def workers(service):
     return rq.Worker.all(connection=valkey_of(service))
-
-
-def test_everything_ends_when_the_launcher_is_killed(service_without_worker):
-    service_without_worker.process.kill()
-    service_without_worker.process.wait()
-    wait_until(lambda: not service_without_worker.left(), 10)
 
 
 def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, folder):
@@ -209,9 +197,17 @@ def test_a_second_service_in_the_same_folder_is_rejected(refused, shared_service
     assert said == f"Tally already runs with DATA_DIR {shared_service.data}. Stop it, or set another DATA_DIR.\n"
 
 
-def test_sigterm_ends_everything_cleanly(shared_service):
+def test_everything_ends_when_the_launcher_is_killed(shared_service):
     """The last of the tests that share this service."""
-    ends_cleanly(shared_service, signal.SIGTERM)
+    shared_service.process.kill()
+    shared_service.process.wait()
+    wait_until(lambda: not shared_service.left(), 10)
+
+
+@pytest.mark.soak
+def test_sigterm_ends_everything_cleanly(serve, folder):
+    """In `make test` so end the services of tests/flows, which is asserted where they start."""
+    ends_cleanly(serve(folder).until_ready(), signal.SIGTERM)
 
 
 def test_an_odd_folder_a_host_name_and_a_missing_locale_do_not_prevent_the_start(odd_service):
@@ -228,6 +224,15 @@ def test_a_configured_password_is_not_printed(odd_service):
 def test_a_second_start_after_ctrl_c_keeps_the_data(service_started_again):
     assert valkey_of(service_started_again).get("kept") == b"yes"
     assert "password" not in service_started_again.said()
+
+
+def test_a_worker_that_cannot_start_does_not_affect_the_web_server(service_started_again):
+    service = service_started_again
+    wait_until(lambda: "worker-1 died (exit status 1), again and again." in service.said(), 60)
+    assert "these are my last words" in service.said()
+    assert service.answers()
+    (service.data.parent / "worker.py").unlink()
+    wait_until(lambda: workers(service), 60)
 
 
 def test_everything_ends_when_its_terminal_is_closed(service_started_again, terminal):

@@ -119,6 +119,7 @@ def test_the_report_of_a_stopped_worker_resumes_after_its_written_parts_as_the_s
     )
 
 
+@pytest.mark.both_databases
 def test_a_worker_stops_during_a_long_statement(job, settings, start):
     worker = start(SLOW_PLAN)
     wait_until(lambda: row(job).token, 30)

@@ -167,6 +167,7 @@ def with_servers(short_folder: Path, postgres_server: str) -> ServiceOutput:
             AWS_SECRET_ACCESS_KEY=passwords["s3"],
             WEBHOOK_HOSTS="http://127.0.0.1:9",
             ALERT_HOSTS="127.0.0.1:9",
+            WEB_PROCESSES="1",
             SMTP_URL=f"smtp://tally:{passwords['mail']}@127.0.0.1:9",
             MAIL_FROM="tally@example.com",
             OIDC_ISSUER="http://127.0.0.1:9",
@@ -281,18 +282,6 @@ def test_no_secret_is_in_a_file_except_that_of_the_secret_key(output):
     if is_alone:
         assert {"events.db", "secret.key"} <= {path.name for path in files}
         assert any(path.name.endswith(".aof") for path in files)  # the contents of Redis
-
-
-def test_other_users_of_the_machine_cannot_read_the_data(alone):
-    data = alone.service.data
-    written = {path.relative_to(data): path.stat().st_mode & 0o007 for path in data.rglob("*")}
-    assert [path for path, rights in written.items() if rights] == []
-    assert {"reports", "events.db", "valkey"} <= {str(path) for path in written}
-
-
-def test_files_with_secrets_are_readable_by_their_owner_only(alone):
-    for name in ("secret.key", "events.db", "valkey", "run"):
-        assert (alone.service.data / name).stat().st_mode & 0o077 == 0, name
 
 
 def test_a_failing_command_gives_the_reason_without_a_password(tmp_path):

@@ -138,7 +138,7 @@ def wait_until(true: Callable[[], object], seconds: float) -> None:
     while not true():
         waited = time.monotonic() - began
         assert waited < seconds or waited < slack(seconds), f"not within {seconds} s, nor within {waited:.0f} s"
-        time.sleep(0.05 if waited < 2 else min(0.5, waited / 10))  # checking loads the service, too
+        time.sleep(min(0.5, max(0.05, waited / 5)))  # checking loads the service, too
 
 
 def _processes() -> list[int]:

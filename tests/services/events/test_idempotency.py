@@ -13,7 +13,7 @@ from app.config import Settings
 from app.exceptions import InputInvalid, KeyReused
 from app.services.events.ingest import Receipt
 from app.services.events.rejected import Origin
-from app.store.database import database, release
+from app.store.database import database, forget_connections, release
 from app.store.models import IdempotencyKey
 from tests.support.client import event
 from tests.support.threads import at_once
@@ -85,6 +85,8 @@ def test_many_keys_in_a_shared_commit_do_not_affect_each_other(send, services):
 
 
 def send_in_a_process(settings: Settings, barrier, results) -> None:
+    if hasattr(database, "dispose"):  # those of the parent
+        forget_connections()
     ingest = create_app(settings).extensions["services"].ingest
     barrier.wait()
     receipts = [ingest.accept(numbered(number), ORIGIN, key=str(number)) for number in range(30)]
@@ -93,7 +95,7 @@ def send_in_a_process(settings: Settings, barrier, results) -> None:
 
 
 def test_equal_requests_in_two_processes_are_stored_once(settings, services):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(2), context.Queue()
     processes = [context.Process(target=send_in_a_process, args=(settings, barrier, results)) for _ in range(2)]
     for process in processes:

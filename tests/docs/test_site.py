@@ -66,10 +66,21 @@ def test_every_page_is_reached_from_the_readme():
     assert {name(page) for page in PAGES} - {name(page) for page in reached} == set()
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path]
+def build(builder: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder, DOCS, folder]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (built.returncode, built.stderr) == (0, "")
+
+
+def test_the_site_has_every_page_in_its_contents_and_no_warning(tmp_path):
+    """Every page is read and every reference looked up, but nothing is written."""
+    build("dummy", tmp_path)
+
+
+@pytest.mark.soak
+def test_the_site_is_written_with_its_pictures_and_the_anchors_of_alerts(tmp_path):
+    """In `make test`: the pages are read, above; tests/deploy/test_monitoring.py looks for the headings of alerts."""
+    build("html", tmp_path)
     front = (tmp_path / "index.html").read_text()
     for page in DOCS.rglob("*.md"):
         address = str(page.relative_to(DOCS).with_suffix(".html"))

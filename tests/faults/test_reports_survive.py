@@ -31,19 +31,20 @@ STRUCK = PART  # one part, whose second half is long enough to be interrupted
 ROWS = PART // 2
 LARGE = times(50_000, 500_000)  # too large a file for a small disk
 FEW = 20_000
-# The short form on SQLite tests races, a full disk and the faults of test_reports_survive_s3.
+# The short form has SQLite in test_reports_survive_s3.
 KINDS = ["sqlite", "postgresql"] if SOAK else ["postgresql"]
 TRIES = 5
 CHILD_SECONDS, OTHER_SECONDS = 5, 60  # until the report of a killed child continues; and after any other fault
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def analyst(request, start_shared):
-    """An analyst of a service with many events, for all faults in sequence."""
-    settings = {} if SOAK else {"WEB_PROCESSES": "1"}
-    service = start_shared(request.param, worker="" if SOAK else slow_worker(), ADMIN_PASSWORD=ADMIN[1], **settings)
+def analyst(request, start_shared, disk):
+    """An analyst of a service with many events, whose report files are on the disk, for all faults in sequence."""
+    settings = {"ADMIN_PASSWORD": ADMIN[1], "STORAGE_URL": f"file://{disk}/{request.param}", "REPORT_ATTEMPTS": "4"}
+    settings |= {} if SOAK else {"WEB_PROCESSES": "1"}
+    service = start_shared(request.param, worker="" if SOAK else slow_worker(), **settings)
     fill(service, MANY)
-    return Analyst(service)
+    return Analyst(service, lambda number: len(files(disk / request.param)) == number)
 
 
 def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
@@ -62,7 +63,7 @@ def strike(analyst: Analyst, fault: Callable[[], None], seconds: float) -> None:
 
 def test_another_child_continues_after_a_killed_one_at_once(analyst):
     running = analyst.service.running
-    for _ in range(times(2, 20)):
+    for _ in range(times(1, 20)):
         strike(analyst, lambda: kill(running.child("worker-1")), CHILD_SECONDS)
 
 
@@ -79,7 +80,9 @@ def test_a_long_report_continues_after_the_parts_of_a_killed_child(analyst):
         assert analyst.attempt(job) == attempt + 1
 
 
+@pytest.mark.soak
 def test_others_continue_after_a_killed_child_and_parent(analyst):
+    """In `make test` the child is killed alone, above, and the parent alone, below."""
     running = analyst.service.running
     for _ in range(times(1, 5)):
         strike(analyst, lambda: kill(running.child("worker-1"), running.pid("worker-1")), OTHER_SECONDS)
@@ -174,63 +177,48 @@ def leave_little(disk: Path) -> None:
     leave(disk, LARGE * 20)  # a row has 42 bytes
 
 
-@pytest.fixture(scope="module")
-def on_disk(start_shared, disk) -> Analyst:
-    """An analyst of a service with several workers on SQLite, whose report files are on the disk."""
-    service = start_shared(
-        "sqlite",
-        ADMIN_PASSWORD=ADMIN[1],
-        WORKERS=str(times(3, 20)),
-        STORAGE_URL=f"file://{disk}/reports",
-        REPORT_ATTEMPTS="4",
-    )
-    fill(service, LARGE)
-    return Analyst(service, lambda number: len(files(disk / "reports")) == number)
-
-
-@pytest.fixture
-def on_postgresql(start_service) -> Analyst:
-    service = start_service("postgresql", ADMIN_PASSWORD=ADMIN[1], WORKERS="20")
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_each_of_many_reports_is_written_once_although_workers_race_for_them(start_service, kind):
+    """In `make test`, tests/services/reports/test_runner.py and test_sharding.py have races of workers."""
+    service = start_service(kind, ADMIN_PASSWORD=ADMIN[1], WORKERS="20")
     fill(service, FEW)
-    return Analyst(service)
-
-
-@pytest.mark.parametrize("kind", ["on_disk", "on_postgresql"] if SOAK else ["on_disk"])
-def test_each_of_many_reports_is_written_once_although_workers_race_for_them(request, kind):
-    analyst = request.getfixturevalue(kind)
-    jobs = [analyst.start(random.randrange(1, FEW)) for _ in range(times(9, 100))]
+    analyst = Analyst(service)
+    jobs = [analyst.start(random.randrange(1, FEW)) for _ in range(100)]
     analyst.check()
     assert {analyst.attempt(job) for job in jobs} == {1}
 
 
 @mounts
-def test_a_report_waits_for_space_on_a_full_disk(on_disk, disk):
+def test_a_report_waits_for_space_on_a_full_disk(analyst, disk):
     leave_little(disk)
-    job = on_disk.start(LARGE)
-    wait_until(lambda: on_disk.attempt(job) > 1, OTHER_SECONDS)
-    assert on_disk.status(job) == "RUNNING"
+    job = analyst.start(LARGE)
+    wait_until(lambda: analyst.attempt(job) > 1, OTHER_SECONDS)
+    assert analyst.status(job) == "RUNNING"
     resize(disk)
-    on_disk.check()
+    analyst.check()
 
 
 @mounts
-def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing(on_disk, disk):
-    service, before = on_disk.service, files(disk / "reports")
+def test_a_report_that_never_gets_space_fails_with_the_reason_and_leaves_nothing(analyst, disk):
+    before = files(disk)
     leave_little(disk)
-    analyst = Analyst(service)
+    service = analyst.service
+    analyst = Analyst(service)  # another, because the file of this report is not promised
     job = analyst.start(LARGE)
     wait_until(lambda: analyst.status(job) != "RUNNING", 120)
     assert analyst.status(job) == "FAILED"
     answer = requests.get(f"{service.running.url}/reports/{job['source']}", auth=ADMIN, timeout=30)
     assert answer.status_code == 409
     assert "The disk that report files are written to is full." in answer.text
-    wait_until(lambda: files(disk / "reports") == before, 30)
+    wait_until(lambda: files(disk) == before, 30)
     resize(disk)
 
 
-@pytest.mark.skipif(not SOAK, reason="waiting until a frozen worker is given up takes a minute")
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_worker_that_was_suspended_damages_nothing_when_it_resumes(start_service, kind):
+    """In `make test`, tests/services/reports/test_resuming.py has a silent worker, and one that wakes up too late."""
     service = start_service(kind, ADMIN_PASSWORD=ADMIN[1], WORKERS="2")
     fill(service, MANY)
     analyst = Analyst(service)

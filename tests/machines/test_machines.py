@@ -1,10 +1,15 @@
-"""Five machines lose no event and no report, and do nothing twice, while each is cut off, killed and returns."""
+"""Five machines lose no event and no report, and do nothing twice, while each is cut off, killed and returns.
+
+`make test` has it in parts: a lost machine is noticed (tests/machines/test_connections.py), one of two services behind
+nginx ends (tests/flows/test_restarts.py), processes are killed (tests/faults), and in tests/services schedulers compete
+(schedules/test_schedules.py), and workers share a report (reports/test_sharding.py) or fall silent
+(reports/test_resuming.py).
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-import socket
 import time
 from types import SimpleNamespace
 
@@ -12,7 +17,6 @@ import pytest
 import redis
 import requests
 
-from app.store import database as store
 from app.store.schedules import schedules
 from tests.faults.ledger import Ledger, Load
 from tests.faults.reporting import ADMIN, OURS, OUTPUT, Analyst, fill
@@ -24,7 +28,7 @@ from tests.support.client import FIRST
 from tests.support.pace import SOAK, times
 from tests.support.running import wait_until
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.soak]
 
 ROWS = int(os.environ.get("MACHINES_ROWS", times(9 * PART_ROWS, 20_000_000)))
 CUT_SECONDS = times(1, 30)
@@ -32,7 +36,6 @@ PAUSE_SECONDS = 0.0 if SOAK else 0.15  # of a client between two batches
 ANSWER_SECONDS = 150  # nginx waits for a minute for a machine that is away, then for the next one
 AGAIN_SECONDS = 120
 ROUNDS = times(1, 5)
-OPTIONS = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +105,6 @@ def test_only_one_scheduler_starts_a_recurring_report(site: Site, analyst: Analy
 
 IN_TRANSACTION = """
 import time
-from app.store import database as store
 store.open_database({url!r})
 store.database.begin_group()
 print("in a transaction", flush=True)
@@ -110,18 +112,6 @@ time.sleep(600)
 """
 
 
-def test_both_sides_of_a_connection_check_whether_the_other_lives(site: Site):
-    with site.opened():
-        names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
-        found = [store.database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names]
-        wire = socket.socket(fileno=os.dup(store.database.connection().fileno()))
-        own = [wire.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in OPTIONS]
-        wire.close()
-    assert found == ["10", "5", "3", "25000"]
-    assert own == [10, 5, 3, 25_000]
-
-
-@pytest.mark.skipif(not SOAK, reason="takes half a minute, which `make soak` has")
 def test_a_machine_that_loses_power_in_a_transaction_does_not_keep_reports_from_starting(site: Site, analyst: Analyst):
     lost = site.network.machine()
     lost.run("web", site.settings, code=IN_TRANSACTION.format(url=site.postgres.url))

@@ -71,7 +71,7 @@ dist: $(VENV)/develop ## Build wheel and source distribution of the packages tal
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m build --no-isolation --outdir dist clients/python
 
-soak: $(VENV)/develop packages $(VENV)/oidc-provider/installed ## Run the long form of every test, on both databases; faults alone are repeated for an hour
+soak: $(VENV)/develop packages $(VENV)/oidc-provider/installed ## Run the long form of every test, on both databases, and what is too long for `make test`; takes two hours
 	SOAK=1 $(BIN)/python -m pytest
 
 bench: $(VENV)/develop ## Measure, and compare with the goals

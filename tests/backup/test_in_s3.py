@@ -33,7 +33,7 @@ def test_a_backup_in_s3_comes_back(s3, backup, services, settings, redis_url, tm
         assert rows(url) == before
 
 
-@pytest.mark.parametrize("is_missing", [True, False])
+@pytest.mark.parametrize("is_missing", [pytest.param(True, marks=pytest.mark.soak), False])
 def test_a_damaged_object_is_named(s3, backup, services, is_missing):
     key = f"{backup.removeprefix(f's3://{STORAGE}/')}/{EVENTS}"
     if is_missing:

@@ -100,7 +100,7 @@ def memory(pid: int) -> float:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 
 
-@pytest.mark.parametrize("number", [40, 400])
+@pytest.mark.parametrize("number", [pytest.param(40, marks=pytest.mark.soak), 400])
 def test_an_honest_client_is_served_beside_slow_ones(web, number):
     with slow_clients(web, number):
         time.sleep(1)

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import secrets
-import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -22,9 +20,9 @@ import pytest
 import redis as redis_py
 
 from tests.admin.conftest import TOKEN
-from tests.support import backing_servers
+from tests.support import backing_servers, forked
 from tests.support.pace import SOAK
-from tests.support.running import ROOT, Running, wait_until
+from tests.support.running import Running, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -288,8 +286,7 @@ def test_a_failing_command_gives_the_reason_without_a_password(tmp_path):
     """Nothing listens on port 9, so the driver's message is on the terminal."""
     url = "postgresql://tally:hush-hush@127.0.0.1:9/tally"
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "DATABASE_URL": url}
-    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi"), "user", "list"]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    ended = forked.tally("user", "list", folder=tmp_path, environment=environment)
     assert ended.returncode != 0
     assert "database" in (ended.stdout + ended.stderr).lower()
     assert "hush" not in ended.stdout + ended.stderr

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,9 +31,17 @@ class Command:
 
     Args:
         terminal: the descriptor of a terminal that gets its errors, if it has one.
+        prepare: what the fork does first, such as patching the product.
     """
 
-    def __init__(self, *words: str, folder: Path, environment: Mapping[str, str], terminal: int | None = None) -> None:
+    def __init__(
+        self,
+        *words: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        terminal: int | None = None,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
         self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._code: int | None = None
         errors = self._errors.fileno() if terminal is None else terminal
@@ -41,7 +49,7 @@ class Command:
         self._child = os.fork()
         if self._child == 0:
             signal.alarm(seconds)  # ends this process if the command hangs
-            _run(words, folder, environment, self._output.fileno(), errors)
+            _run(words, folder, environment, self._output.fileno(), errors, prepare)
 
     def __enter__(self) -> Command:
         return self
@@ -79,7 +87,14 @@ class Command:
         return self._code
 
 
-def _run(words: tuple[str, ...], folder: Path, environment: Mapping[str, str], output: int, errors: int) -> NoReturn:
+def _run(
+    words: tuple[str, ...],
+    folder: Path,
+    environment: Mapping[str, str],
+    output: int,
+    errors: int,
+    prepare: Callable[[], object],
+) -> NoReturn:
     code: object = 1
     try:
         if hasattr(database, "dispose"):  # otherwise none was opened
@@ -91,6 +106,7 @@ def _run(words: tuple[str, ...], folder: Path, environment: Mapping[str, str], o
         os.dup2(errors, 2)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["tally", *words]
+        prepare()
         main()
     except SystemExit as error:
         code = error.code or 0

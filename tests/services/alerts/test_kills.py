@@ -4,46 +4,42 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from app.services.notifications import deliveries
+from app.services.notifications.deliveries import Deliveries
 from app.services.notifications.webhooks import Webhooks
 from app.services.people.principal import SYSTEM
+from app.store.alerts import evaluation
 from app.store.alerts.evaluation import ABANDONED_MS
+from app.store.database import release
 from app.store.models import Alert, AlertEvaluation, AlertMessage
 from app.support.clock import DAY_MS, MINUTE_MS, now
+from tests.support import forked
 from tests.support.receivers import receiver
+from tests.support.running import wait_until
 
-ROOT = Path(__file__).parents[3]
-# `tally scheduler`, which waits for its end at a moment
-SCHEDULER = """
-import sys
-from app.cli.main import main
-from app.services.notifications.deliveries import Deliveries
-from app.store.alerts import evaluation
-from app.store.models import AlertMessage
+WAIT_SECONDS = 60
 
-def wait(*args, **values):
-    print("waiting", flush=True)
-    sys.stdin.read()
 
-def send(deliveries):
-    if AlertMessage.select().exists():
-        wait()
+def wait_at(moment: str) -> None:
+    """Let a scheduler say so and wait for its end at a moment."""
 
-moment = sys.argv.pop()
-if moment == "deciding":
-    evaluation.add_message = wait
-if moment == "decided":
-    Deliveries.send = send
-if moment == "sent":
-    Deliveries._note = wait
-main()
-"""
+    def wait(*args: object, **values: object) -> None:
+        os.write(1, b"waiting")
+        signal.pause()
+
+    def send(deliveries: Deliveries) -> None:
+        if AlertMessage.select().exists():
+            wait()
+
+    if moment == "deciding":
+        evaluation.add_message = wait
+    if moment == "decided":
+        Deliveries.send = send
+    if moment == "sent":
+        Deliveries._note = wait
 
 
 @pytest.fixture
@@ -53,23 +49,17 @@ def kill_scheduler(settings, redis_url, tmp_path):
     def run(moment: str, hosts: str) -> None:
         environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
             "DATA_DIR": str(settings.data_dir.absolute()),
             "DATABASE_URL": settings.database_url,
             "REDIS_URL": redis_url,
             "WEBHOOK_HOSTS": hosts,
         }
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCHEDULER, "scheduler", moment],
-            env=environment,
-            cwd=tmp_path,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        with process:
-            assert any(line == b"waiting\n" for line in process.stdout)
-            process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
+        release()
+        with forked.Command(
+            "scheduler", folder=tmp_path, environment=environment, prepare=lambda: wait_at(moment)
+        ) as scheduler:
+            wait_until(lambda: scheduler.said() == "waiting" or scheduler.poll() is not None, WAIT_SECONDS)
+            assert scheduler.kill() == -signal.SIGKILL, scheduler.said(errors=True)
 
     return run
 

@@ -1,4 +1,8 @@
-"""The real service is moved to PostgreSQL under load, with the move killed on the way: the ledger balances."""
+"""The real service is moved to PostgreSQL under load, with the move killed on the way: the ledger balances.
+
+In `make test`, tests/backup/test_move.py has events that are sent during a move and interrupted moves, and
+tests/backup/test_killed.py the kills, in this process.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,12 @@ import pytest
 
 from tests.support import backing_servers, forked
 from tests.support.client import event
-from tests.support.pace import slack
 from tests.support.running import Running, wait_until
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.soak]
 
 PAUSE_SECONDS = 0.1  # between two events
+ANSWER_SECONDS = 60
 
 
 class Sender(threading.Thread):
@@ -42,7 +46,7 @@ class Sender(threading.Thread):
             self.is_done.wait(PAUSE_SECONDS)
 
     def _send(self, mark: str) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=slack(10))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
         body = json.dumps({"events": [event(context=[mark])]})
         try:
             headers = {"Content-Type": "application/json", "Idempotency-Key": mark}

@@ -405,7 +405,8 @@ def test_an_import_killed_several_times_stores_each_line_once(app, settings, fil
         with forked.Command(*words, **place) as command:
             wait_until(lambda before=before: count_events() != before or command.poll() is not None, 60)
             time.sleep(random.Random(seed).random() * 0.2)
-            assert command.kill() == -signal.SIGKILL
+            command.kill()
+            assert command.wait() == -signal.SIGKILL
     ended = forked.tally(*words, **place)
     assert ended.returncode == 3
     result = json.loads(ended.stdout)

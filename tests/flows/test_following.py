@@ -83,7 +83,9 @@ def test_a_reload_ends_waits_at_once_with_an_answer(service, pool):
     assert names([ask(service, after=cursor)]) == [["after the reload"]]
 
 
+@pytest.mark.soak
 def test_a_follower_misses_nothing_if_the_web_process_is_killed(service, pool):
+    """In `make test` the process is replaced by a reload, above."""
     cursor = ask(service, after="now")["next"]
     [waiting] = wait(service, pool, 1, cursor)
     os.kill(service.pid("web-process"), signal.SIGKILL)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.install.conftest import ROOT, Installed, installing, readme
 from tests.support.client import event
-from tests.support.running import Running
+from tests.support.running import Running, wait_until
 
 
 def test_the_tutorial_installs_as_the_readme_does():
@@ -34,7 +34,8 @@ def test_what_the_readme_installs_serves_from_an_event_to_a_report(environment: 
         assert len(_read(service, "/events", body)) == 1
         wanted = {"filter": {"customer": "BARCHART", "product": "PORTFOLIO"}, "output": {"layout": "positional"}}
         source = _read(service, "/reports", json.dumps(wanted).encode(), admin)["source"]
-        assert installed.run("tally", "reports", "wait", source, **settings).returncode == 0
+        status = f"/reports/{source}/availability"
+        wait_until(lambda: _read(service, status, headers=admin)["status"] == "COMPLETE", 60)
         assert installed.run("tally", "reports", "download", source, "--output", "report.csv", **settings).stdout
         assert (installed.folder / "report.csv").read_text().endswith("|user-1|Overview\n")
         with urllib.request.urlopen(f"{service.url}/admin/") as page:  # its templates and static files are there

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +19,8 @@ from app.store.database import database, forget_connections
 from tests.support.pace import slack
 
 END_SECONDS = 60
+POLL_SECONDS = 0.05
+FIRST_OF_OTHERS, LAST_OF_OTHERS = 3, 65_536  # descriptors, behind those of input, output and errors
 
 
 def tally(*words: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -26,12 +30,63 @@ def tally(*words: str, folder: Path, environment: Mapping[str, str]) -> subproce
         return subprocess.CompletedProcess(words, code, command.said(), command.said(errors=True))
 
 
-class Command:
-    """A command that runs in a folder, with these variables alone, until it ends or is killed.
+class Process:
+    """`tally` in a fork, with the methods of `subprocess.Popen`.
+
+    Args:
+        output, errors: descriptors of its standard output and standard error.
+        prepare: what the fork does first, such as patching the product.
+    """
+
+    def __init__(
+        self,
+        *words: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        output: int,
+        errors: int,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _run(words, folder, environment, output, errors, prepare)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self._reap(os.WNOHANG)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit code."""
+        code = self._reap(0 if timeout is None else os.WNOHANG)
+        began = time.monotonic()
+        while code is None:
+            if timeout is not None and time.monotonic() - began > timeout:
+                raise subprocess.TimeoutExpired("tally", timeout)
+            time.sleep(POLL_SECONDS)
+            code = self.poll()
+        return code
+
+    def send_signal(self, signum: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _reap(self, options: int) -> int | None:
+        if self.returncode is None:
+            child, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if child else None
+        return self.returncode
+
+
+class Command(Process):
+    """A command that is killed at the end of a context, if it has not ended; or after a minute.
 
     Args:
         terminal: the descriptor of a terminal that gets its errors, if it has one.
-        prepare: what the fork does first, such as patching the product.
+        prepare: see `Process`.
     """
 
     def __init__(
@@ -43,48 +98,35 @@ class Command:
         prepare: Callable[[], object] = lambda: None,
     ) -> None:
         self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
-        self._code: int | None = None
-        errors = self._errors.fileno() if terminal is None else terminal
         seconds = int(slack(END_SECONDS))
-        self._child = os.fork()
-        if self._child == 0:
+
+        def begin() -> None:
             signal.alarm(seconds)  # ends this process if the command hangs
-            _run(words, folder, environment, self._output.fileno(), errors, prepare)
+            prepare()
+
+        errors = self._errors.fileno() if terminal is None else terminal
+        super().__init__(
+            *words,
+            folder=folder,
+            environment=environment,
+            output=self._output.fileno(),
+            errors=errors,
+            prepare=begin,
+        )
 
     def __enter__(self) -> Command:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.kill()
+        self.wait()
         self._output.close()
         self._errors.close()
-
-    def poll(self) -> int | None:
-        """Return the exit code, or None while it runs."""
-        return self._reap(os.WNOHANG)
-
-    def wait(self) -> int:
-        """Wait for the end, and return the exit code."""
-        code = self._reap()
-        assert code is not None
-        return code
-
-    def kill(self) -> int:
-        """SIGKILL it unless it has ended, and return the exit code."""
-        if self.poll() is None:
-            os.kill(self._child, signal.SIGKILL)
-        return self.wait()
 
     def said(self, *, errors: bool = False) -> str:
         """Return its output so far, or what it wrote to standard error."""
         file = self._errors if errors else self._output
         return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
-
-    def _reap(self, options: int = 0) -> int | None:
-        if self._code is None:
-            child, status = os.waitpid(self._child, options)
-            self._code = os.waitstatus_to_exitcode(status) if child else None
-        return self._code
 
 
 def _run(
@@ -97,13 +139,15 @@ def _run(
 ) -> NoReturn:
     code: object = 1
     try:
+        gc.freeze()  # an object of the tests that is collected here might close a descriptor of the command
+        os.dup2(output, 1)
+        os.dup2(errors, 2)
+        os.closerange(FIRST_OF_OTHERS, LAST_OF_OTHERS)  # those of the tests, such as a port where they listen
         if hasattr(database, "dispose"):  # otherwise none was opened
             forget_connections()
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["tally", *words]
         prepare()

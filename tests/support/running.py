@@ -14,8 +14,12 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from tests.support.pace import SOAK, slack
+
+if TYPE_CHECKING:
+    from tests.support.forked import Process
 
 ROOT = Path(__file__).parents[2]
 PYTHONPATH = f"{ROOT}:{ROOT / 'tests' / 'support' / 'as_installed'}"
@@ -28,7 +32,8 @@ class Running:
 
     Args:
         terminal: the descriptor of a terminal for the launcher.
-        command: the command that starts it; None means `tally serve` with the checkout's code.
+        command: the command that starts it; None means `tally serve` with the checkout's code, in a fork of this
+            process, because its imports take a second of a processor. `make soak` starts it as a program.
         idle: which of `worker` and `scheduler` no assertion needs. These do nothing but wait for their end, because
             each takes most of a second of a processor to start. `make soak` runs everything.
     """
@@ -55,15 +60,23 @@ class Running:
             "TALLY_IDLE": "" if SOAK else " ".join(idle),  # see as_installed/sitecustomize.py
         } | settings
         with self._said.open("w") as said:
-            self.process = subprocess.Popen(
-                command or [*TALLY, "serve"],
-                cwd=folder,
-                start_new_session=terminal is not None,
-                preexec_fn=None if terminal is None else lambda: _take_terminal(terminal),
-                env=self.environment,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-            )
+            self.process = self._start(command, terminal, said)
+
+    def _start(self, command: Sequence[str] | None, terminal: int | None, said: IO[str]) -> subprocess.Popen | Process:
+        if command is None and terminal is None and not SOAK:
+            from tests.support.forked import Process  # which imports the product, unlike this module
+
+            to = said.fileno()
+            return Process("serve", folder=self._folder, environment=self.environment, output=to, errors=to)
+        return subprocess.Popen(
+            command or [*TALLY, "serve"],
+            cwd=self._folder,
+            start_new_session=terminal is not None,
+            preexec_fn=None if terminal is None else lambda: _take_terminal(terminal),
+            env=self.environment,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
 
     @property
     def url(self) -> str:

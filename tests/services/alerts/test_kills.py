@@ -43,8 +43,12 @@ def wait_at(moment: str) -> None:
 
 
 @pytest.fixture
-def kill_scheduler(settings, redis_url, tmp_path):
+def kill_scheduler(settings, redis_url, tmp_path, monkeypatch):
     """Return a function that runs a scheduler, and kills it at a moment."""
+
+    def prepare(moment: str) -> None:
+        monkeypatch.undo()  # in the fork; the time is the real one there
+        wait_at(moment)
 
     def run(moment: str, hosts: str) -> None:
         environment = {
@@ -56,10 +60,11 @@ def kill_scheduler(settings, redis_url, tmp_path):
         }
         release()
         with forked.Command(
-            "scheduler", folder=tmp_path, environment=environment, prepare=lambda: wait_at(moment)
+            "scheduler", folder=tmp_path, environment=environment, prepare=lambda: prepare(moment)
         ) as scheduler:
             wait_until(lambda: scheduler.said() == "waiting" or scheduler.poll() is not None, WAIT_SECONDS)
-            assert scheduler.kill() == -signal.SIGKILL, scheduler.said(errors=True)
+            scheduler.kill()
+            assert scheduler.wait() == -signal.SIGKILL, scheduler.said(errors=True)
 
     return run
 

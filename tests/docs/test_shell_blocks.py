@@ -16,15 +16,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tally_client
 
+from tests.support import command_server
 from tests.support.containers import network
 from tests.support.markdown import Block, blocks
-from tests.support.pace import slack
+from tests.support.pace import SOAK, slack
 from tests.support.running import ROOT, START_SECONDS, wait_until
 from tests.support.terminal import Terminal
 
@@ -71,7 +73,7 @@ def terminal(short_folder: Path) -> Iterator[Terminal]:
     [password] = passwords()
     environment = {"DATA_DIR": str(folder / "var"), "PYTHONPATH": f"{ROOT}:{CLIENT}"}
     first_only = {"ADMIN_PASSWORD": password, "VENV": os.path.relpath(sys.prefix, ROOT)}
-    with network() as begin, (folder / "said.txt").open("w") as said:
+    with network() as begin, commands(short_folder) as bin, (folder / "said.txt").open("w") as said:
         first = subprocess.Popen(
             [*begin, "make", "run"],
             cwd=ROOT,
@@ -82,12 +84,22 @@ def terminal(short_folder: Path) -> Iterator[Terminal]:
         try:
             wait_until(lambda: "Tally is at" in read(folder) or first.poll() is not None, START_SECONDS)
             assert "Tally is at http://127.0.0.1:8000/" in read(folder)
-            second = Terminal(folder, environment | {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}, begin)
+            second = Terminal(folder, environment | {"PATH": f"{bin}:{sys.prefix}/bin:{os.environ['PATH']}"}, begin)
             yield second
             second.close()
         finally:
             first.send_signal(signal.SIGTERM)
             first.wait(slack(20))
+
+
+@contextmanager
+def commands(short_folder: Path) -> Iterator[Path]:
+    """Yield the folder of the program `tally`: the installed one, or in `make test` one that starts without imports."""
+    if SOAK:
+        yield Path(sys.prefix) / "bin"
+        return
+    with command_server.serving(Path(tempfile.mkdtemp(dir=short_folder))) as folder:
+        yield folder
 
 
 def read(folder: Path) -> str:

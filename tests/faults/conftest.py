@@ -11,7 +11,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +27,6 @@ from tests.support import backing_servers
 from tests.support.pace import times
 from tests.support.running import Running, wait_until
 
-# `tally` refuses a folder that has a module of the name of one of its own.
-FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")
 MAY_MOUNT = os.geteuid() == 0
 ROOMY = "4g"  # the most that it takes of the memory
 
@@ -147,7 +144,7 @@ def starting(short_folder: Path) -> Iterator[Callable[..., Service]]:
             folder = Path(tempfile.mkdtemp(dir=short_folder))
             if worker:
                 (folder / "worker.py").write_text(worker)
-                options["command"] = FLASK
+                options["modules"] = True
             postgres = None
             if kind == "postgresql":
                 postgres = Postgres(folder / "pg")

@@ -24,7 +24,6 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="looks at the processes in /proc"),
 ]
-FLASK = (sys.executable, "-m", "flask", "--app", "wsgi", "serve")  # `tally` refuses folders with modules of ours
 PROGRAMS = ("valkey", "web", "worker-1", "scheduler")
 PASSWORD = re.compile(r"user: +admin\n +password: (\S+)")
 # by tests/faults/test_events_survive.py and test_reports_survive.py, which need them back
@@ -57,7 +56,7 @@ def service_started_again(odd_service: Running, terminal: tuple[int, int]) -> It
     ends_cleanly(odd_service, signal.SIGINT)
     folder = odd_service.data.parent
     (folder / "worker.py").write_text("raise SystemExit('these are my last words')")
-    yield from starting(folder, terminal=terminal[1], command=FLASK, idle=["scheduler"])
+    yield from starting(folder, terminal=terminal[1], modules=True, idle=["scheduler"])
 
 
 def starting(folder: Path, **options: object) -> Iterator[Running]:
@@ -145,7 +144,7 @@ def test_a_web_server_that_cannot_start_ends_everything_with_an_error(serve, fol
         "import os, sys\nif 'TALLY_SUPERVISED' in os.environ:\n    sys.exit('these are my last words')\n"
         "from app import create_app\napp = create_app()\n"
     )
-    service = serve(folder, command=FLASK, idle=["worker", "scheduler"])
+    service = serve(folder, modules=True, idle=["worker", "scheduler"])
     assert service.process.wait(120) != 0
     assert service.left() == {}
     assert "these are my last words" in service.said()

@@ -14,13 +14,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from app.cli.main import main
+from app.cli import main as cli
 from app.store.database import database, forget_connections
 from tests.support.pace import slack
 
 END_SECONDS = 60
 POLL_SECONDS = 0.05
 FIRST_OF_OTHERS, LAST_OF_OTHERS = 3, 65_536  # descriptors, behind those of input, output and errors
+
+
+def as_it_is() -> None:
+    """Do nothing before a command."""
+
+
+def allow_modules() -> None:
+    """Let the command accept a folder with modules that are imported in place of the product's."""
+    cli.IMPORTING = ()
 
 
 def tally(*words: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -34,7 +43,7 @@ class Process:
     """`tally` in a fork, with the methods of `subprocess.Popen`.
 
     Args:
-        output, errors: descriptors of its standard output and standard error.
+        output, errors, given: descriptors of its standard output, standard error and, if it reads one, standard input.
         prepare: what the fork does first, such as patching the product.
     """
 
@@ -45,12 +54,13 @@ class Process:
         environment: Mapping[str, str],
         output: int,
         errors: int,
-        prepare: Callable[[], object] = lambda: None,
+        given: int | None = None,
+        prepare: Callable[[], object] = as_it_is,
     ) -> None:
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            _run(words, folder, environment, output, errors, prepare)
+            _run(words, folder, environment, {0: given, 1: output, 2: errors}, prepare)
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""
@@ -95,7 +105,7 @@ class Command(Process):
         folder: Path,
         environment: Mapping[str, str],
         terminal: int | None = None,
-        prepare: Callable[[], object] = lambda: None,
+        prepare: Callable[[], object] = as_it_is,
     ) -> None:
         self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         seconds = int(slack(END_SECONDS))
@@ -133,25 +143,26 @@ def _run(
     words: tuple[str, ...],
     folder: Path,
     environment: Mapping[str, str],
-    output: int,
-    errors: int,
+    descriptors: Mapping[int, int | None],
     prepare: Callable[[], object],
 ) -> NoReturn:
     code: object = 1
     try:
         gc.freeze()  # an object of the tests that is collected here might close a descriptor of the command
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
+        for own, descriptor in descriptors.items():
+            if descriptor is not None:
+                os.dup2(descriptor, own)
         os.closerange(FIRST_OF_OTHERS, LAST_OF_OTHERS)  # those of the tests, such as a port where they listen
         if hasattr(database, "dispose"):  # otherwise none was opened
             forget_connections()
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["tally", *words]
         prepare()
-        main()
+        cli.main()
     except SystemExit as error:
         code = error.code or 0
     except BaseException:  # noqa: BLE001 - the child must not go on as another pytest

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PYTHONPATH = f"{ROOT}:{ROOT / 'tests' / 'support' / 'as_installed'}"
 TALLY = (sys.executable, "-c", "from app.cli.main import main; main()")
+FLASK = (sys.executable, "-m", "flask", "--app", "wsgi")  # `tally` refuses folders with modules of ours
 START_SECONDS = 60  # on a busy machine with cold caches
 
 
@@ -34,6 +35,7 @@ class Running:
         terminal: the descriptor of a terminal for the launcher.
         command: the command that starts it; None means `tally serve` with the checkout's code, in a fork of this
             process, because its imports take a second of a processor. `make soak` starts it as a program.
+        modules: whether the folder has modules that are imported in place of the product's.
         idle: which of `worker` and `scheduler` no assertion needs. These do nothing but wait for their end, because
             each takes most of a second of a processor to start. `make soak` runs everything.
     """
@@ -44,6 +46,7 @@ class Running:
         *,
         terminal: int | None = None,
         command: Sequence[str] | None = None,
+        modules: bool = False,
         idle: Sequence[str] = (),
         **settings: str,
     ) -> None:
@@ -60,16 +63,19 @@ class Running:
             "TALLY_IDLE": "" if SOAK else " ".join(idle),  # see as_installed/sitecustomize.py
         } | settings
         with self._said.open("w") as said:
-            self.process = self._start(command, terminal, said)
+            self.process = self._start(command, terminal, modules, said)
 
-    def _start(self, command: Sequence[str] | None, terminal: int | None, said: IO[str]) -> subprocess.Popen | Process:
+    def _start(
+        self, command: Sequence[str] | None, terminal: int | None, modules: bool, said: IO[str]
+    ) -> subprocess.Popen | Process:
         if command is None and terminal is None and not SOAK:
-            from tests.support.forked import Process  # which imports the product, unlike this module
+            from tests.support import forked  # which imports the product, unlike this module
 
-            to = said.fileno()
-            return Process("serve", folder=self._folder, environment=self.environment, output=to, errors=to)
+            place = {"folder": self._folder, "environment": self.environment}
+            to, prepare = said.fileno(), forked.allow_modules if modules else forked.as_it_is
+            return forked.Process("serve", **place, output=to, errors=to, prepare=prepare)
         return subprocess.Popen(
-            command or [*TALLY, "serve"],
+            command or [*(FLASK if modules else TALLY), "serve"],
             cwd=self._folder,
             start_new_session=terminal is not None,
             preexec_fn=None if terminal is None else lambda: _take_terminal(terminal),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from tests.conftest import is_of_its_database, tried_by_turns
 
 DATABASES = ("sqlite", "postgresql")
+SOAK = "pytest.mark.soak"
 
 
 class Item:
@@ -62,3 +66,20 @@ def test_a_module_that_names_its_database_runs_on_it_alone():
     for item in items:
         item.module = SimpleNamespace(DATABASE="postgresql")
     assert [is_of_its_database(item) for item in items] == [False, True]
+
+
+def left_to_soak(path: Path) -> Iterator[str]:
+    """Yield the docstring, or nothing, of each test, class and module of a file that only `make soak` runs."""
+    module = ast.parse(path.read_text())
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and SOAK in map(ast.unparse, node.decorator_list):
+            yield ast.get_docstring(node) or ""
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark" and SOAK in ast.unparse(node):
+            yield ast.get_docstring(module) or ""
+
+
+def test_what_only_make_soak_runs_says_what_holds_its_promise_in_make_test():
+    paths = [path for path in Path(__file__).parent.rglob("test_*.py") if "mark.soak" in path.read_text()]
+    found = [(path.name, text) for path in paths if path != Path(__file__) for text in left_to_soak(path)]
+    assert len(found) > 10
+    assert [name for name, text in found if "`make test`" not in text] == []

@@ -93,6 +93,10 @@ class Wire:
                     self.is_hanging_on_somebody = True
                 else:
                     other.sendall(data)
+            else:  # it has ended well, and a reset would discard what the other end has not read yet
+                other.shutdown(socket.SHUT_WR)
+                self._open.discard(one)
+                return
         for end in (one, other):
             _close(end)
             self._open.discard(end)

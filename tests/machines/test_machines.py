@@ -105,6 +105,7 @@ def test_only_one_scheduler_starts_a_recurring_report(site: Site, analyst: Analy
 
 IN_TRANSACTION = """
 import time
+from app.store import database as store
 store.open_database({url!r})
 store.database.begin_group()
 print("in a transaction", flush=True)

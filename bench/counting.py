@@ -34,7 +34,7 @@ STEP_GOAL = Goal(50, at_most=True)  # ms
 SINGLE_GOAL = Goal(100, at_most=True)  # ms
 
 KEY = "customer, product, type, hour"
-RAW_TABLE = f"CREATE TABLE raw_count AS SELECT {KEY}, number, first, last FROM hourly_count WHERE 1 = 0"
+RAW_TABLE = f"CREATE TABLE raw_count AS SELECT {KEY}, number, first_at, last_at FROM hourly_count WHERE 1 = 0"
 RAW = f"""
     INSERT INTO raw_count
         SELECT customer, product, type, timestamp / {count_slices.HOUR_MS} * {count_slices.HOUR_MS}, count(*),

@@ -75,6 +75,8 @@ def _questions(newest: int) -> Iterator[Question]:
     yield "by hour of a week", EventFilter(start=newest - 7 * DAY, end=newest - 1), "hour"
     yield "by customer of a day", EventFilter(start=newest - DAY, end=newest - 1), "customer"
     yield "by customer of a month", EventFilter(start=newest - 30 * DAY, end=newest - 1), "customer"
+    shifted = EventFilter(start=newest - 30 * DAY - 5 * HOUR, end=newest - 5 * HOUR - 1)
+    yield "by customer of a month that begins at 19:00 UTC", shifted, "customer"
     one = EventFilter(customer, product)
     yield "by day and type of a customer and product", one, "day,type"
     parts = EventFilter(customer, start=newest - DAY - HOUR // 2, end=newest - 7)

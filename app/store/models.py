@@ -163,6 +163,19 @@ class DailyCount(Table):
         primary_key = CompositeKey("day", "product", "type")
 
 
+class DailyCustomerCount(Table):
+    """Number of a customer's events of a product and any type on a day of UTC, and in its hours: hour_0 to hour_23."""
+
+    day = BigIntegerField()  # its first millisecond
+    customer = TextField()
+    product = TextField()
+    number = BigIntegerField()
+    vars().update({f"hour_{number}": BigIntegerField() for number in range(24)})
+
+    class Meta:
+        primary_key = CompositeKey("day", "customer", "product")
+
+
 class Counted(Table):
     """Watermark and totals of the hourly counts. It has one row."""
 
@@ -172,6 +185,8 @@ class Counted(Table):
     erased = BigIntegerField(default=0)  # number of those erased
     slice_end = BigIntegerField(null=True)  # the last event of the slice that is being counted, or null
     slice_groups = BigIntegerField(default=0)  # number of its groups in the counts
+    daily_customer_total = BigIntegerField(default=0)  # those of `total` and `erased` that `daily_customer_count` has
+    daily_customer_erased = BigIntegerField(default=0)
 
 
 class ErasureTrace(Table):

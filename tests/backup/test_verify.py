@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.store import database as store
-from app.store.models import DailyCount, Event, HourlyCount, Report
+from app.store.models import Counted, DailyCount, DailyCustomerCount, Event, HourlyCount, Report
 from tests.backup.conftest import count, installation
 from tests.support.client import Client, event
 from tests.support.rows import numbered
@@ -43,7 +43,10 @@ def test_an_hour_whose_count_differs_is_named(services, content):
     problem, *of_days = services.verifier.database().problems
     assert f"{hour.customer} {hour.product} {hour.type}, the hour from 20" in problem
     assert f"{hour.number + 1} events counted, {hour.number} stored" in problem
-    assert len(of_days) == 1
+    assert [problem.split(": the ")[1] for problem in of_days] == [
+        "daily count differs from the hourly counts.",
+        "daily customer count differs from the hourly counts.",
+    ]
 
 
 @pytest.mark.both_databases
@@ -58,11 +61,31 @@ def test_a_daily_count_that_differs_from_its_hourly_counts_is_named(services, co
 
 
 @pytest.mark.both_databases
-def test_missing_daily_counts_are_named(services, content):
-    missing = DailyCount.delete().execute()
+@pytest.mark.parametrize("table", [DailyCount, DailyCustomerCount])
+def test_missing_daily_counts_are_named(services, content, table):
+    missing = table.delete().execute()
     store.release()
     problems = services.verifier.database().problems
     assert len(problems) == missing > 0
+
+
+@pytest.mark.both_databases
+def test_a_daily_customer_count_that_differs_is_named_if_it_should_be_complete(services, content):
+    day = DailyCustomerCount.select().first()
+    same = (DailyCustomerCount.product == day.product) & (DailyCustomerCount.day == day.day)
+    moved = {DailyCustomerCount.hour_3: DailyCustomerCount.hour_3 + 1, DailyCustomerCount.hour_4: -1}
+    assert DailyCustomerCount.update(moved).where(same, DailyCustomerCount.customer == day.customer).execute() == 1
+    store.release()
+    found = services.verifier.database()
+    (problem,) = found.problems
+    assert problem.startswith(f"{day.customer} {day.product}, 20")
+    assert problem.endswith("the daily customer count differs from the hourly counts.")
+    assert "daily customer counts against hourly counts" in found.checked
+    Counted.update(daily_customer_total=Counted.total - 1).execute()
+    store.release()
+    found = services.verifier.database()
+    assert found.problems == []
+    assert "daily customer counts against hourly counts" not in found.checked
 
 
 @pytest.mark.both_databases

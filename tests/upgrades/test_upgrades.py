@@ -126,6 +126,16 @@ def test_the_upgraded_installation_continues(upgraded):
     assert carried_over(upgraded) != []
 
 
+def test_the_scheduler_makes_the_daily_customer_counts(upgraded):
+    services, compared = upgraded.app.extensions["services"], "daily customer counts against hourly counts"
+    assert compared not in services.verifier.database().checked
+    services.scheduler.count()
+    store.release()
+    found = services.verifier.database()
+    assert compared in found.checked
+    assert [problem for problem in found.problems if "count" in problem] == []
+
+
 def carried_over(upgraded: Upgraded) -> list[str]:
     """Return the webhooks that had been URLs of recurring reports, after checking their secrets and deliveries."""
     old = store.database.execute_sql("SELECT id, name, webhook, webhook_salt FROM schedule WHERE webhook IS NOT NULL")

@@ -22,13 +22,14 @@ from app.services.people.sessions import Sessions
 from app.services.reports.service import Reports
 from app.services.schedules.runs import ScheduleRuns
 from app.store.database import give_back_space, index_items, release, server_time, shrink_log
-from app.store.events import batches, hourly_counts, idempotency
+from app.store.events import batches, daily_customer_counts, hourly_counts, idempotency
 from app.store.people import audit
 from app.support.clock import DAY_MS
 
 SWEEP_SECONDS = 15.0
 WAKE_SECONDS = 1.0  # a failed attempt is retried after as little as this
 COUNT_SECONDS = 2.0
+REBUILD_SECONDS = 60.0  # from one rebuild of counts to the next, because it reads all hourly counts
 DELIVER_SECONDS = 1.0
 SIGN_SECONDS = 5.0
 PURGE_SECONDS = 600.0
@@ -88,6 +89,7 @@ class Scheduler:
             (self._index_items, INDEX_SECONDS),
         ]
         self._due = [0.0] * len(self._tasks)
+        self._rebuild_at = 0.0
         self._has_noted_index = False
 
     def run_due(self) -> None:
@@ -165,10 +167,15 @@ class Scheduler:
             time.sleep(seconds)
 
     def count(self) -> None:
-        """Bring the hourly counts up to date, and the records by which batches are found."""
+        """Bring the counts up to date, and the records by which batches are found."""
+        self._rebuild_counts()
         while hourly_counts.advance():
-            pass
+            self._rebuild_counts()  # while events arrive fast, there is always something to count
         batches.record_ranges()
+
+    def _rebuild_counts(self) -> None:
+        if time.monotonic() >= self._rebuild_at and daily_customer_counts.rebuild():
+            self._rebuild_at = time.monotonic() + REBUILD_SECONDS
 
     def _back_up(self) -> None:
         """Make a backup if BACKUP_URL is set and the last one is BACKUP_EVERY hours old."""

@@ -16,7 +16,7 @@ from app.services.operations.event_digest import EVENT, Day, EventDigest, differ
 from app.storage import Storage
 from app.storage.archives import Hashing
 from app.store.operations import consistency, transfer
-from app.store.operations.consistency import Hour, ReportFile, differing_days, differing_hours, report_files
+from app.store.operations.consistency import Hour, ReportFile, differing_hours, report_files
 from app.store.operations.table_rows import Column, Table
 from app.store.operations.transfer import Source
 
@@ -91,19 +91,21 @@ class Verifier:
         """
         with transfer.reading(self._settings.database) as source:
             digest = digest_of(source, progress)
-            hours, days, files = differing_hours(source), differing_days(source), report_files(source)
+            hours, files = differing_hours(source), report_files(source)
+            days, customer_days = consistency.differing_days(source), consistency.differing_customer_days(source)
             subject = source.server
         problems = [_hour_problem(hour) for hour in hours[:MAX_PROBLEMS]]
         if len(hours) > MAX_PROBLEMS:
             problems.append(f"{len(hours) - MAX_PROBLEMS:,} more hourly counts differ.")
-        problems += [_day_problem(day) for day in days[:MAX_PROBLEMS]]
-        if len(days) > MAX_PROBLEMS:
-            problems.append(f"{len(days) - MAX_PROBLEMS:,} more daily counts differ.")
+        problems += _day_problems(days or [], "daily count")
+        problems += _day_problems(customer_days or [], "daily customer count")
         own = [file for file in files if "bucketName" not in orjson.loads(file.output or "{}")]
         for file in own:
             if problem := self._file_problem(file, read=read_files):
                 problems.append(problem)
-        checked = ["hourly counts against events", "daily counts against hourly counts"]
+        checked = ["hourly counts against events"]
+        checked += ["daily counts against hourly counts"] if days is not None else []
+        checked += ["daily customer counts against hourly counts"] if customer_days is not None else []
         checked.append(f"{len(own):,} report files against their rows")
         return Verification(subject, digest.events, digest.hash, digest.days(), problems, checked)
 
@@ -166,6 +168,10 @@ def _hour_problem(hour: Hour) -> str:
     )
 
 
-def _day_problem(day: consistency.Day) -> str:
-    moment = datetime.fromtimestamp(day.day / 1000, UTC)
-    return f"{day.product} {day.type}, {moment:%Y-%m-%d}: the daily count differs from the hourly counts."
+def _day_problems(days: list[consistency.Day], kind: str) -> list[str]:
+    problems = [
+        f"{' '.join(day.codes)}, {datetime.fromtimestamp(day.day / 1000, UTC):%Y-%m-%d}: "
+        f"the {kind} differs from the hourly counts."
+        for day in days[:MAX_PROBLEMS]
+    ]
+    return problems + ([f"{len(days) - MAX_PROBLEMS:,} more {kind}s differ."] if len(days) > MAX_PROBLEMS else [])

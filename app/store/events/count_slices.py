@@ -15,12 +15,14 @@ counted code is therefore in `observed_code`, even if the process that stored th
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from app.store.database import database
 from app.store.events import daily_counts
+from app.store.events.daily_counts import DailyTable
 from app.store.models import Counted
 from app.store.queries import execute
 from app.store.step_size import Pace, pause
@@ -59,8 +61,9 @@ ADD_STEP = """
 # because every writer of counts first locks the row of `counted`.
 ADD_WHOLE = """
     WITH slice AS MATERIALIZED ({groups}), noted AS ({note_seen}), moved AS (
-        UPDATE counted SET up_to = {end:d}, total = total + (SELECT coalesce(sum(number), 0) FROM slice)
-    ), days AS ({add_days})
+        UPDATE counted SET up_to = {end:d}, total = total + number, daily_customer_total = daily_customer_total + number
+        FROM (SELECT coalesce(sum(number), 0) AS number FROM slice) AS added
+    ), {add_days}
     MERGE INTO hourly_count AS h USING slice AS s
         ON h.customer = s.customer AND h.product = s.product AND h.type = s.type AND h.hour = s.hour
     WHEN MATCHED THEN UPDATE SET
@@ -78,8 +81,9 @@ SUBTRACT_WHOLE = f"""
         UPDATE hourly_count SET number = remaining FROM matched WHERE hourly_count.ctid = place AND remaining > 0
     ), removed AS (
         DELETE FROM hourly_count USING matched WHERE hourly_count.ctid = place AND remaining <= 0
-    ), {daily_counts.SUBTRACT_WHOLE},
-    noted AS (UPDATE counted SET erased = erased + (SELECT coalesce(sum(number), 0) FROM fewer))"""
+    ), {daily_counts.PLACED}, {", ".join(table.subtract_whole() for table in daily_counts.TABLES)}, noted AS (
+        UPDATE counted SET erased = erased + number, daily_customer_erased = daily_customer_erased + number
+        FROM (SELECT coalesce(sum(number), 0) AS number FROM fewer) AS subtracted)"""
 # With a limit, SQLite reads the numbers once instead of once per count of the customer's product.
 FEWER = """
     WITH fewer (type, hour, number) AS (
@@ -98,7 +102,8 @@ class Slice:
     """Range of events to count: ids above `begin`, up to and including `end`.
 
     Attributes:
-        done: how many groups of the slice are already in the counts: first those by hour, then those by day.
+        done: how many groups of the slice are already in the counts: first those by hour, then those by day in the
+            order of `daily_counts.TABLES`.
     """
 
     begin: int
@@ -127,12 +132,15 @@ def subtract(customer: str | None, product: str | None, chosen: str, keys: objec
     query = f"SELECT type, {HOUR}, count(*) FROM event WHERE {chosen} GROUP BY 1, 2"  # noqa: S608
     fewer = database.execute_sql(query, [keys]).fetchall()
     if fewer:
-        execute(Counted.update(erased=Counted.erased + sum(number for *_, number in fewer)))
+        erased = sum(number for *_, number in fewer)
+        totals = {column: column + erased for column in (Counted.erased, Counted.daily_customer_erased)}
+        execute(Counted.update(totals))
         values = (orjson.dumps(fewer).decode(), customer, product)
         hours = [hour for _, hour, _ in fewer]
         database.execute_sql(LOWER, values)
         database.execute_sql(REMOVE, (*values, min(hours), max(hours)))
-        daily_counts.subtract(product, fewer)
+        for table in daily_counts.TABLES:
+            table.subtract(customer, product, fewer)
 
 
 def hold() -> None:
@@ -147,7 +155,7 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
     with database.many_rows():
         if database.fetch_int("SELECT up_to FROM counted FOR UPDATE") != slice_.begin:
             return False
-        days = daily_counts.ADD.format(rows=daily_counts.SUMS.format(groups="slice"))
+        days = ", ".join(f"{table.name}_added AS ({table.add(table.sums('slice'))})" for table in daily_counts.TABLES)
         database.execute_sql(ADD_WHOLE.format(groups=groups, note_seen=note, add_days=days, end=slice_.end))
     if slice_.end - slice_.begin >= WHOLE.size // 2:  # the time of a small slice does not predict that of a large one
         WHOLE.note(time.monotonic() - began)
@@ -155,16 +163,18 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
 
 
 def _add_in_steps(slice_: Slice, groups: str) -> bool:
-    for table, rows in (("slice", groups), ("slice_day", daily_counts.SUMS.format(groups="temp.slice"))):
-        database.execute_sql(f"DROP TABLE IF EXISTS temp.{table}")
-        database.execute_sql(f"CREATE TEMP TABLE {table} AS {rows}")
-    hours, days = (database.fetch_int(f"SELECT count(*) FROM temp.{table}") for table in ("slice", "slice_day"))
-    number, done = hours + days, slice_.done
+    sums = {_table(table): table.sums("temp.slice") for table in daily_counts.TABLES}
+    sizes = []
+    for name, rows in {"slice": groups, **sums}.items():
+        database.execute_sql(f"DROP TABLE IF EXISTS temp.{name}")
+        database.execute_sql(f"CREATE TEMP TABLE {name} AS {rows}")
+        sizes.append(database.fetch_int(f"SELECT count(*) FROM temp.{name}"))
+    number, done = sum(sizes), slice_.done
     try:
         with database.without_checkpoints():
             while True:
                 began, to = time.monotonic(), min(done + STEP.size, number)
-                if not _step(slice_, done, to, hours, is_last=to >= number):
+                if not _step(slice_, done, to, sizes):
                     return False
                 database.checkpoint()
                 if to >= number:
@@ -172,33 +182,45 @@ def _add_in_steps(slice_: Slice, groups: str) -> bool:
                 done = to
                 pause(began)
     finally:
-        database.execute_sql("DROP TABLE temp.slice")
-        database.execute_sql("DROP TABLE temp.slice_day")
+        for name in ("slice", *sums):
+            database.execute_sql(f"DROP TABLE temp.{name}")
 
 
-def _step(slice_: Slice, done: int, to: int, hours: int, *, is_last: bool) -> bool:
+def _table(table: DailyTable) -> str:
+    """Return the name of the temporary table of a slice's groups by day."""
+    return f"slice_{table.name}"
+
+
+def _step(slice_: Slice, done: int, to: int, sizes: Sequence[int]) -> bool:
     """Count some groups, or return False if another process has counted them.
 
     Args:
-        hours: the number of groups by hour. The groups by day follow them.
+        sizes: the number of groups by hour, and of those by day of each table, in order.
     """
     groups = STEP_GROUPS.format(done=done, to=to)
     note = NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3")
+    is_last = to >= sum(sizes)
     place = (slice_.end, 0, None) if is_last else (slice_.begin, to, slice_.end)
+    # The total of the last table follows with the last step, because only then it has the whole slice.
+    whole = "temp.slice" if is_last else "temp.slice WHERE 0"
     with database.atomic(), STEP.step():
         moved = database.execute_sql(
             f"UPDATE counted SET up_to = ?, slice_groups = ?, slice_end = ?, "  # noqa: S608
-            f"total = total + (SELECT coalesce(sum(number), 0) FROM {groups}) "
+            f"total = total + (SELECT coalesce(sum(number), 0) FROM {groups}), daily_customer_total = "
+            f"daily_customer_total + (SELECT coalesce(sum(number), 0) FROM {whole}) "
             "WHERE up_to = ? AND slice_groups = ? AND (slice_end IS NULL OR slice_end = ?)",
             (*place, slice_.begin, done, slice_.end),
         )
         if moved.rowcount != 1:
             return False
-        if done < hours:
+        if done < sizes[0]:
             database.execute_sql(ADD_STEP.format(groups=groups))
             database.execute_sql(note)
-        if to > hours:
-            within = f"rowid > {done - hours:d} AND rowid <= {to - hours:d}"
-            rows = f"SELECT * FROM temp.slice_day WHERE {within}"
-            database.execute_sql(daily_counts.ADD.format(rows=rows))
+        begin = sizes[0]
+        for table, size in zip(daily_counts.TABLES, sizes[1:], strict=True):
+            if to > begin and done < begin + size:
+                within = f"rowid > {done - begin:d} AND rowid <= {to - begin:d}"
+                rows = f"SELECT * FROM temp.{_table(table)} WHERE {within}"  # noqa: S608
+                database.execute_sql(table.add(rows))
+            begin += size
     return True

@@ -1,9 +1,9 @@
 """Exact numbers of events by their codes, the hour or day, and an item of their context.
 
-Whole hours come from the counts that the scheduler has made (`hourly_counts`, or `daily_counts` if the customer does
-not matter). The events of the first and last hour that are only partly in the range, and those too new to be counted,
-are read themselves. An item of the context is in no counts, so that question reads every event. Everything is read in
-one snapshot, so the result is what a count of all events at that moment would be.
+Whole hours come from the counts that the scheduler has made (`hourly_counts`, or `daily_counts` if the customer or the
+type does not matter). The events of the first and last hour that are only partly in the range, and those too new to be
+counted, are read themselves. An item of the context is in no counts, so that question reads every event. Everything is
+read in one snapshot, so the result is what a count of all events at that moment would be.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from app.store.database import database
-from app.store.events import daily_counts, hourly_counts
+from app.store.events import daily_counts, daily_customer_counts, hourly_counts
 from app.store.events.count_slices import HOUR
 from app.store.events.filters import Condition, EventFilter
 from app.store.models import Counted
@@ -78,12 +78,14 @@ class _Counted:
     Attributes:
         slice_end: the last event of the slice, or None if there is none.
         last_group: the last group of the slice that is in the counts (customer, product, type, hour), if some are not.
+        has_customers: whether the daily counts by customer are complete.
     """
 
     up_to: int
     newest: int
     slice_end: int | None
     last_group: Sequence[object] | None
+    has_customers: bool
 
 
 def read(
@@ -112,7 +114,8 @@ def read(
 
 
 def _counted() -> _Counted:
-    ((up_to, slice_end, groups),) = fetch(Counted.select(Counted.up_to, Counted.slice_end, Counted.slice_groups))
+    columns = (Counted.up_to, Counted.slice_end, Counted.slice_groups, daily_customer_counts.IS_COMPLETE)
+    ((up_to, slice_end, groups, has_customers),) = fetch(Counted.select(*columns))
     newest = database.fetch_int("SELECT coalesce(max(id), 0) FROM event")
     last = None
     if slice_end is not None and groups:
@@ -121,7 +124,7 @@ def _counted() -> _Counted:
             f"GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT 1 OFFSET {groups - 1:d}"
         )
         last = database.execute_sql(query).fetchone()
-    return _Counted(up_to, newest, slice_end if groups else None, last)
+    return _Counted(up_to, newest, slice_end if groups else None, last, bool(has_customers))
 
 
 def _divided(wanted: EventFilter) -> tuple[Range | None, list[Range]]:
@@ -151,9 +154,11 @@ def _number_within(wanted: EventFilter, edge: Range) -> int:
 
 def _of_counts(wanted: EventFilter, grouping: Grouping, whole: Range, counted: _Counted) -> Condition:
     begin, end = whole[0], None if whole[1] is None else whole[1] + 1
-    is_daily = wanted.of_all_customers and "customer" not in grouping.codes and counted.slice_end is None
-    if is_daily:
-        query, values = daily_counts.selection(wanted, begin, end, by_hour=grouping.step == HOUR_MS)
+    has_customer = "customer" in grouping.codes or not wanted.of_all_customers
+    if not has_customer and counted.slice_end is None:
+        query, values = daily_counts.OF_TYPES.selection(wanted, begin, end, by_hour=grouping.step == HOUR_MS)
+    elif "type" not in grouping.codes and not wanted.types and counted.has_customers:
+        query, values = daily_counts.OF_CUSTOMERS.selection(wanted, begin, end, by_hour=grouping.step == HOUR_MS)
     else:
         query, values = hourly_counts.selection(wanted, begin, end)
     # Summed here, because the rows of an index come in the order of its codes, unlike those of all parts.

@@ -1,13 +1,18 @@
-"""Numbers of events of all customers together, one row per day, product and type, with the numbers of its 24 hours.
+"""Numbers of events by day, one row per day and two codes, with the numbers of the day's 24 hours.
 
-The transactions that change the hourly counts also change these, which are their sums. Charts and usage of all
-customers therefore read rows whose number does not depend on the number of customers. Days are those of UTC.
+`daily_count` has those of each product and type, of all customers together. `daily_customer_count` has those of each
+customer and product, of all types together. The transactions that change the hourly counts also change these, which are
+their sums. Charts and questions therefore read rows whose number does not depend on the other code. Days are those of
+UTC.
+
+Versions before 1.1 do not know `daily_customer_count`, so it is read only if it is complete (`daily_customer_counts`).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -24,51 +29,120 @@ EACH = ", ".join(f"sum({name})" for name in HOURS)
 DAY = f"hour / {DAY_MS} * {DAY_MS}"
 PLACE = f"CAST((hour - {DAY}) / {HOUR_MS} AS int) AS place"  # of the hour in the day
 NUMBERS = ", ".join(f"coalesce(sum(number) FILTER (WHERE place = {n}), 0) AS {name}" for n, name in enumerate(HOURS))
-# The rows of `groups`, which are hourly counts. The materialized rows are narrow, which halves PostgreSQL's time. The
-# order is that of the key, so that a step writes to few pages.
-SUMS = f"""
-    WITH placed AS MATERIALIZED (
-        SELECT {DAY} AS day, product, type, {PLACE}, CAST(number AS int) AS number FROM {{groups}})
-    SELECT day, product, type, sum(number) AS number, {NUMBERS} FROM placed GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""  # noqa: S608
-ADD = f"""
-    INSERT INTO daily_count (day, product, type, {NAMES}) {{rows}}
-    ON CONFLICT (day, product, type) DO UPDATE SET
-        {", ".join(f"{name} = daily_count.{name} + excluded.{name}" for name in COLUMNS)}"""
-
-# Subtracts `fewer`, the numbers of erased events by type and hour of one product (`count_slices`).
-SUBTRACT_WHOLE = f"""
-    placed AS MATERIALIZED (SELECT type, {DAY} AS day, {PLACE}, CAST(number AS int) AS number FROM fewer),
-    fewer_days AS MATERIALIZED (SELECT type, day, sum(number) AS number, {NUMBERS} FROM placed GROUP BY 1, 2),
-    matched_days AS MATERIALIZED (
-        SELECT d.ctid AS place, {", ".join(f"d.{name} - fewer_days.{name} AS {name}" for name in COLUMNS)}
-        FROM daily_count AS d JOIN fewer_days ON d.type = fewer_days.type AND d.day = fewer_days.day
-        WHERE d.product = %s
-    ), lowered_days AS (
-        UPDATE daily_count SET {", ".join(f"{name} = matched_days.{name}" for name in COLUMNS)} FROM matched_days
-        WHERE daily_count.ctid = place AND matched_days.number > 0
-    ), removed_days AS (
-        DELETE FROM daily_count USING matched_days
-        WHERE daily_count.ctid = place AND matched_days.number <= 0
-    )"""  # noqa: S608
-ITEMS = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(2 + len(COLUMNS)))
-FEWER = f"WITH fewer (type, day, {NAMES}) AS (SELECT {ITEMS} FROM json_each(?) LIMIT -1)"  # read once, with a limit
-LOWER = f"""{FEWER}
-    UPDATE daily_count SET {", ".join(f"{name} = daily_count.{name} - fewer.{name}" for name in COLUMNS)} FROM fewer
-    WHERE product = ? AND daily_count.type = fewer.type AND daily_count.day = fewer.day"""  # noqa: S608
-REMOVE = "DELETE FROM daily_count WHERE day BETWEEN ? AND ? AND product = ? AND number <= 0"
+# `fewer` has the numbers of erased events by type and hour of one customer's product (`count_slices`).
+PLACED = f"placed AS MATERIALIZED (SELECT type, {DAY} AS day, {PLACE}, CAST(number AS int) AS number FROM fewer)"
 
 
-def subtract(product: str | None, fewer: Rows) -> None:
-    """Subtract numbers of one product, on SQLite: (type, hour, number)."""
-    days: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0] * len(COLUMNS))
-    for kind, hour, number in fewer:
-        numbers = days[kind, hour // DAY_MS * DAY_MS]
-        numbers[0] += number
-        numbers[1 + hour % DAY_MS // HOUR_MS] += number
-    rows = [(*key, *numbers) for key, numbers in days.items()]
-    times = [day for _, day in days]
-    database.execute_sql(LOWER, (orjson.dumps(rows).decode(), product))
-    database.execute_sql(REMOVE, (min(times), max(times), product))
+@dataclass(frozen=True)
+class DailyTable:
+    """Table of daily counts.
+
+    Attributes:
+        codes: of its key, after the day.
+        has_hours_first: whether hourly counts of the same hour and codes are added up before they become columns. That
+            is faster if there are many of them.
+    """
+
+    name: str
+    codes: tuple[str, str]
+    has_hours_first: bool
+
+    @property
+    def _given(self) -> list[str]:
+        """Return the codes that an erasure has the same values of, because it is of one customer's product."""
+        return [code for code in self.codes if code != "type"]
+
+    @property
+    def _keys(self) -> list[str]:
+        """Return the columns of the key that differ within an erasure."""
+        return ["day", *(code for code in self.codes if code == "type")]
+
+    def sums(self, groups: str) -> str:
+        """Return a query for the rows that hourly counts add up to, in the order of the key.
+
+        So a step writes to few pages. The materialized rows are narrow, which halves PostgreSQL's time.
+        """
+        codes = ", ".join(self.codes)
+        number, group_by = ("sum(number)", "GROUP BY 1, 2, 3, 4") if self.has_hours_first else ("number", "")
+        return f"""
+            WITH placed AS MATERIALIZED (
+                SELECT {DAY} AS day, {codes}, {PLACE}, CAST({number} AS int) AS number FROM {groups} {group_by})
+            SELECT day, {codes}, sum(number) AS number, {NUMBERS} FROM placed GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""  # noqa: S608
+
+    def add(self, rows: str) -> str:
+        """Return the statement that adds the rows of a query."""
+        key = f"day, {', '.join(self.codes)}"
+        sums = ", ".join(f"{name} = {self.name}.{name} + excluded.{name}" for name in COLUMNS)
+        return f"INSERT INTO {self.name} ({key}, {NAMES}) {rows} ON CONFLICT ({key}) DO UPDATE SET {sums}"  # noqa: S608
+
+    def subtract_whole(self) -> str:
+        """Return the parts of a statement that subtract `placed`, with the values of `given` as parameters."""
+        name, keys = self.name, ", ".join(self._keys)
+        fewer, matched = f"fewer_{name}", f"matched_{name}"
+        same = " AND ".join(f"d.{key} = {fewer}.{key}" for key in self._keys)
+        given = " AND ".join(f"d.{code} = %s" for code in self._given)
+        return f"""
+            {fewer} AS MATERIALIZED (
+                SELECT {keys}, sum(number) AS number, {NUMBERS} FROM placed
+                GROUP BY {", ".join(str(1 + place) for place, _ in enumerate(self._keys))}),
+            {matched} AS MATERIALIZED (
+                SELECT d.ctid AS place, {", ".join(f"d.{column} - {fewer}.{column} AS {column}" for column in COLUMNS)}
+                FROM {name} AS d JOIN {fewer} ON {same} WHERE {given}
+            ), lowered_{name} AS (
+                UPDATE {name} SET {", ".join(f"{column} = {matched}.{column}" for column in COLUMNS)} FROM {matched}
+                WHERE {name}.ctid = place AND {matched}.number > 0
+            ), removed_{name} AS (
+                DELETE FROM {name} USING {matched} WHERE {name}.ctid = place AND {matched}.number <= 0)"""  # noqa: S608
+
+    def subtract(self, customer: str | None, product: str | None, fewer: Rows) -> None:
+        """Subtract numbers of one customer's product, on SQLite: (type, hour, number)."""
+        rows: defaultdict[tuple[object, ...], list[int]] = defaultdict(lambda: [0] * len(COLUMNS))
+        for kind, hour, number in fewer:
+            day = hour // DAY_MS * DAY_MS
+            numbers = rows[(day, kind) if "type" in self.codes else (day,)]
+            numbers[0] += number
+            numbers[1 + hour % DAY_MS // HOUR_MS] += number
+        given = [{"customer": customer, "product": product}[code] for code in self._given]
+        days = [hour // DAY_MS * DAY_MS for _, hour, _ in fewer]
+        items = orjson.dumps([(*key, *numbers) for key, numbers in rows.items()]).decode()
+        columns = [*self._keys, *COLUMNS]
+        values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(columns)))
+        same = " AND ".join(f"{self.name}.{key} = fewer.{key}" for key in self._keys)
+        is_given = " AND ".join(f"{code} = ?" for code in self._given)
+        lower = f"""
+            WITH fewer ({", ".join(columns)}) AS (SELECT {values} FROM json_each(?) LIMIT -1)
+            UPDATE {self.name} SET {", ".join(f"{name} = {self.name}.{name} - fewer.{name}" for name in COLUMNS)}
+            FROM fewer WHERE {is_given} AND {same}"""  # noqa: S608 - the limit lets it read the JSON once
+        database.execute_sql(lower, (items, *given))
+        remove = f"DELETE FROM {self.name} WHERE day BETWEEN ? AND ? AND {is_given} AND number <= 0"  # noqa: S608
+        database.execute_sql(remove, (min(days), max(days), *given))
+
+    def selection(self, wanted: EventFilter, begin: int | None, end: int | None, *, by_hour: bool) -> Condition:
+        """Return a query for the numbers of the hours from `begin` to before `end`: the time, the codes, the number.
+
+        Args:
+            by_hour: whether the time is that of the hour, not of the day. Numbers may be 0.
+        """
+        where, values = wanted.codes().where()
+        source, time, number = self.name, "day", _number(begin, end)
+        condition = f"{_bounds(begin, end)} AND {where}"
+        if by_hour:
+            places = " UNION ALL ".join(f"SELECT {place} AS place" for place in range(24))
+            source, time = f"{self.name} CROSS JOIN ({places}) AS places", f"day + place * {HOUR_MS}"
+            number = f"CASE place {' '.join(f'WHEN {place} THEN {name}' for place, name in enumerate(HOURS))} END"
+            condition += "".join(
+                f" AND {time} {sign} {limit:d}" for sign, limit in ((">=", begin), ("<", end)) if limit is not None
+            )
+        columns = f"{time} AS time, {', '.join(self.codes)}, {number} AS number"
+        return f"SELECT {columns} FROM {source} WHERE {condition}", values  # noqa: S608
+
+
+OF_TYPES = DailyTable("daily_count", ("product", "type"), has_hours_first=False)
+OF_CUSTOMERS = DailyTable("daily_customer_count", ("customer", "product"), has_hours_first=True)
+TABLES = (OF_TYPES, OF_CUSTOMERS)
+
+
+# Of all customers together.
 
 
 def by_step(begin: int, end: int, step: int, split: str) -> list[tuple[int, str, int]]:
@@ -117,25 +191,6 @@ def hours(wanted: EventFilter, begin: int | None, end: int | None, limit: int) -
         if len(found) >= limit or len(rows) < days:
             return sorted(found, reverse=not wanted.forward)[:limit]
         days *= 4  # few hours of those days have events
-
-
-def selection(wanted: EventFilter, begin: int | None, end: int | None, *, by_hour: bool) -> Condition:
-    """Return a query for the numbers of the hours from `begin` to before `end`: (time, product, type, number).
-
-    Args:
-        by_hour: whether the time is that of the hour, not of the day. Numbers may be 0.
-    """
-    where, values = wanted.codes().where()
-    source, time, number = "daily_count", "day", _number(begin, end)
-    condition = f"{_bounds(begin, end)} AND {where}"
-    if by_hour:
-        places = " UNION ALL ".join(f"SELECT {place} AS place" for place in range(24))
-        source, time = f"daily_count CROSS JOIN ({places}) AS places", f"day + place * {HOUR_MS}"
-        number = f"CASE place {' '.join(f'WHEN {place} THEN {name}' for place, name in enumerate(HOURS))} END"
-        condition += "".join(
-            f" AND {time} {sign} {limit:d}" for sign, limit in ((">=", begin), ("<", end)) if limit is not None
-        )
-    return f"SELECT {time} AS time, product, type, {number} AS number FROM {source} WHERE {condition}", values  # noqa: S608
 
 
 def _by_hour(day: int, numbers: Sequence[int], begin: int | None, end: int | None) -> list[tuple[int, int]]:

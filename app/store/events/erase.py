@@ -164,7 +164,7 @@ def _delete_whole(customer: str | None, product: str | None, where: Sequence[Any
         database.erase_alone()
         count_slices.hold()
         with pace.step():
-            return database.execute_sql(query, [*values, *pair, product, *pair, *pair]).fetchall()
+            return database.execute_sql(query, [*values, *pair, product, *pair, *pair, *pair]).fetchall()
 
 
 def _erase_rows(doomed: EventFilter, pace: Pace) -> tuple[int, Position]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from app.store.events import daily_counts
-from app.store.events.daily_counts import COLUMNS, NAMES
+from app.store.events.daily_counts import COLUMNS, NAMES, OF_CUSTOMERS, OF_TYPES, DailyTable
 from app.store.operations.transfer import Source
 from app.support.clock import HOUR_MS
 
@@ -22,13 +21,12 @@ HOURS = f"""
             WHERE id > {{up_to:d}} AND id <= {{slice_end:d}}
             GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 LIMIT {{groups:d}}) AS slice) AS hours
     GROUP BY 1, 2, 3, 4 HAVING sum(counted) <> sum(found) ORDER BY 1, 2, 3, 4"""
-DAYS = f"""
-    SELECT day, product, type FROM (
-        SELECT day, product, type, {NAMES} FROM daily_count
+DAYS = """
+    SELECT {key} FROM (
+        SELECT {key}, {names} FROM {table}
         UNION ALL
-        SELECT day, product, type, {", ".join(f"-{name}" for name in COLUMNS)}
-            FROM ({daily_counts.SUMS.format(groups="hourly_count")}) AS sums) AS days
-    GROUP BY 1, 2, 3 HAVING {" OR ".join(f"sum({name}) <> 0" for name in COLUMNS)} ORDER BY 1, 2, 3"""
+        SELECT {key}, {minus} FROM ({sums}) AS sums) AS days
+    GROUP BY 1, 2, 3 HAVING {differ} ORDER BY 1, 2, 3"""
 FILES = """
     SELECT job, file, bytes, sha256, output FROM report
     WHERE status = 'COMPLETE' AND NOT removed AND file IS NOT NULL ORDER BY id"""
@@ -46,11 +44,10 @@ class Hour(NamedTuple):
 
 
 class Day(NamedTuple):
-    """Day whose daily count differs from the sum of its hourly counts."""
+    """Day whose daily count differs from the sum of its hourly counts, and its codes."""
 
     day: int
-    product: str
-    type: str
+    codes: tuple[str, str]
 
 
 class ReportFile(NamedTuple):
@@ -74,14 +71,29 @@ def differing_hours(source: Source) -> list[Hour]:
     ]
 
 
-def differing_days(source: Source) -> list[Day]:
-    """Return the daily counts that differ from the sums of the hourly counts.
+def differing_days(source: Source) -> list[Day] | None:
+    """Return the daily counts by product and type that differ from the sums of the hourly counts.
 
-    They are not compared while a slice is counted on SQLite, because they follow the hourly counts.
+    They are not compared while a slice is counted on SQLite, because they follow the hourly counts. The result is then
+    None.
     """
-    if source.fetch("SELECT 1 FROM counted WHERE slice_end IS NOT NULL"):
-        return []
-    return [Day(int(str(day)), str(product), str(kind)) for day, product, kind in source.fetch(DAYS)]
+    return _differing(source, OF_TYPES, "slice_end IS NULL")
+
+
+def differing_customer_days(source: Source) -> list[Day] | None:
+    """Return the daily counts by customer and product that differ likewise, or None if they are incomplete."""
+    return _differing(source, OF_CUSTOMERS, "daily_customer_total = total AND daily_customer_erased = erased")
+
+
+def _differing(source: Source, table: DailyTable, condition: str) -> list[Day] | None:
+    if not source.fetch(f"SELECT 1 FROM counted WHERE {condition}"):  # noqa: S608
+        return None
+    key = ", ".join(("day", *table.codes))
+    differ = " OR ".join(f"sum({name}) <> 0" for name in COLUMNS)
+    minus = ", ".join(f"-{name}" for name in COLUMNS)
+    sums = table.sums("hourly_count")
+    query = DAYS.format(key=key, names=NAMES, table=table.name, minus=minus, sums=sums, differ=differ)
+    return [Day(int(str(day)), (str(first), str(second))) for day, first, second in source.fetch(query)]
 
 
 def report_files(source: Source) -> list[ReportFile]:

@@ -100,6 +100,9 @@ QUESTIONS = [
     (("day", "customer"), {"start": TOP + HOUR, "end": TOP + 2 * DAY - 1, "types": ["OPENED", "ODD"]}),
     (("type",), {"start": TOP + HOUR + 5, "end": TOP + HOUR + HOUR // 2}),
     (("type",), {"start": TOP + HOUR // 2, "customer": "FERNHILL"}),
+    (("hour", "customer"), {"start": TOP + 5 * HOUR + 7, "end": TOP + 2 * DAY + HOUR // 3}),
+    (("customer", "product"), {"start": TOP + 5 * HOUR, "end": TOP + DAY - 1}),
+    (("day", "product"), {"customer": "FERNHILL", "start": TOP + 7 * HOUR}),
     (("context",), {"context": "userId"}),
     (("day", "context", "customer"), {"context": "userId", "end": TOP + 2 * DAY + 7, "product": "PORTFOLIO"}),
 ]

@@ -195,7 +195,7 @@ def test_twenty_thousand_customer_and_product_pairs_need_few_statements(services
         f"SELECT {codes}, {hour}, 1, {time}, {time}",
     ):
         numbered(query, PAIRS)
-    database.execute_sql(daily_counts.ADD.format(rows=daily_counts.SUMS.format(groups="hourly_count")))
+    database.execute_sql(daily_counts.OF_TYPES.add(daily_counts.OF_TYPES.sums("hourly_count")))
     database.execute_sql(f"UPDATE counted SET up_to = {PAIRS}")
     statements.clear()
     for given in ({"types": ["T"]}, {}, {"customers": ["C7", "C8"]}):

@@ -148,7 +148,7 @@ class Server:
         [(table, indexes, hourly, daily)] = self.query(
             name,
             "SELECT pg_table_size('event'), pg_indexes_size('event'), pg_total_relation_size('hourly_count'), "
-            "pg_total_relation_size('daily_count')",
+            "pg_total_relation_size('daily_count') + pg_total_relation_size('daily_customer_count')",
         )
         return {"table": table, "indexes": indexes, "hourly counts": hourly, "daily counts": daily}
 

@@ -39,13 +39,13 @@ class DailyTable:
 
     Attributes:
         codes: of its key, after the day.
-        has_hours_first: whether hourly counts of the same hour and codes are added up before they become columns. That
+        sums_hours_first: whether hourly counts of the same hour and codes are added up before they become columns. That
             is faster if there are many of them.
     """
 
     name: str
     codes: tuple[str, str]
-    has_hours_first: bool
+    sums_hours_first: bool
 
     @property
     def _given(self) -> list[str]:
@@ -63,7 +63,7 @@ class DailyTable:
         So a step writes to few pages. The materialized rows are narrow, which halves PostgreSQL's time.
         """
         codes = ", ".join(self.codes)
-        number, group_by = ("sum(number)", "GROUP BY 1, 2, 3, 4") if self.has_hours_first else ("number", "")
+        number, group_by = ("sum(number)", "GROUP BY 1, 2, 3, 4") if self.sums_hours_first else ("number", "")
         return f"""
             WITH placed AS MATERIALIZED (
                 SELECT {DAY} AS day, {codes}, {PLACE}, CAST({number} AS int) AS number FROM {groups} {group_by})
@@ -76,7 +76,7 @@ class DailyTable:
         return f"INSERT INTO {self.name} ({key}, {NAMES}) {rows} ON CONFLICT ({key}) DO UPDATE SET {sums}"  # noqa: S608
 
     def subtract_whole(self) -> str:
-        """Return the parts of a statement that subtract `placed`, with the values of `given` as parameters."""
+        """Return the parts of a statement that subtract `placed`, with the codes of `_given` as parameters."""
         name, keys = self.name, ", ".join(self._keys)
         fewer, matched = f"fewer_{name}", f"matched_{name}"
         same = " AND ".join(f"d.{key} = {fewer}.{key}" for key in self._keys)
@@ -137,8 +137,8 @@ class DailyTable:
         return f"SELECT {columns} FROM {source} WHERE {condition}", values  # noqa: S608
 
 
-OF_TYPES = DailyTable("daily_count", ("product", "type"), has_hours_first=False)
-OF_CUSTOMERS = DailyTable("daily_customer_count", ("customer", "product"), has_hours_first=True)
+OF_TYPES = DailyTable("daily_count", ("product", "type"), sums_hours_first=False)
+OF_CUSTOMERS = DailyTable("daily_customer_count", ("customer", "product"), sums_hours_first=True)
 TABLES = (OF_TYPES, OF_CUSTOMERS)
 
 

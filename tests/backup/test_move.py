@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from peewee import fn
 
 from app.exceptions import BackupFailed, StoreUnavailable
 from app.services.operations.bootstrap import prepare
 from app.store import database as store
 from app.store.backends import payloads
-from app.store.models import Event
+from app.store.models import Counted, Event, HourlyCount
 from app.store.operations.postgres_rows import PostgresTarget
-from tests.backup.conftest import ODD_ITEMS, ODD_VERSIONS, installation, rows
+from tests.backup.conftest import ODD_ITEMS, ODD_VERSIONS, count, installation, rows
 from tests.support.client import Client, event
 from tests.support.running import wait_until
 
@@ -85,6 +86,26 @@ def delivered(services) -> bool:
 
 
 @pytest.mark.settings(ingest_wait_seconds=1)
+def test_a_slice_that_was_being_counted_is_counted_once_in_the_new_database(
+    app, services, content, settings, target, redis_url, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr("app.store.events.count_slices.STEP.size", 1)
+        patch.setattr("app.store.events.count_slices.pause", lambda began: 1 / 0)
+        Client(app, None).send(event(type="A"), event(type="B"), event(type="C"))
+        with pytest.raises(ZeroDivisionError):
+            count()
+    stored = services.ingest.count()
+    assert 0 < HourlyCount.select(fn.sum(HourlyCount.number)).scalar() < stored
+    services.move.run(target)
+    store.release()
+    with installation(settings.data_dir, target, redis_url) as (_, new):
+        count()
+        assert HourlyCount.select(fn.sum(HourlyCount.number)).scalar() == stored
+        assert (Counted.get().total - Counted.get().erased, Counted.get().slice_end) == (stored, None)
+        assert new.verifier.database().problems == []
+
+
 def test_without_a_spool_events_are_refused_during_a_move_and_pages_can_be_read(app, services, content, target):
     services.move.run(target)
     answer = Client(app, None).post("/events", {"events": [event(context=["refused"])]})

@@ -148,6 +148,19 @@ def hold() -> None:
     execute(Counted.update(up_to=Counted.up_to))
 
 
+def begin_again() -> None:
+    """Forget all counts if SQLite had begun a slice of them, so that all events are counted again.
+
+    It had when the database was moved or restored to PostgreSQL, whose groups have another order.
+    """
+    with database.many_rows():
+        if database.execute_sql("SELECT 1 FROM counted WHERE slice_end IS NOT NULL FOR UPDATE").fetchall():
+            for table in ("hourly_count", *(table.name for table in daily_counts.TABLES)):
+                database.execute_sql(f"DELETE FROM {table}")  # noqa: S608
+            totals = dict.fromkeys(("total", "daily_customer_total", "daily_customer_erased"), Counted.erased)
+            execute(Counted.update(up_to=0, slice_end=None, slice_groups=0, **totals))
+
+
 def _add_whole(slice_: Slice, groups: str) -> bool:
     order = ", ".join(f'{name} COLLATE "C"' for name in ("customer", "product", "type"))
     note = NOTE_SEEN.format(clock=database.clock_ms, groups="slice", order=order)

@@ -75,6 +75,9 @@ def advance() -> int:
         StoreUnavailable: an insert takes longer than PATIENCE_MS. The events are counted later.
     """
     ((begin, end, done),) = fetch(Counted.select(Counted.up_to, Counted.slice_end, Counted.slice_groups))
+    if end is not None and not database.has_one_writer:
+        count_slices.begin_again()
+        return advance()
     if end is None:
         end = min(database.settled_cut(PATIENCE_MS), begin + count_slices.longest(SLICE))
     if end <= begin:

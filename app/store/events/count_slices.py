@@ -214,13 +214,10 @@ def _step(slice_: Slice, done: int, to: int, sizes: Sequence[int]) -> bool:
     note = NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3")
     is_last = to >= sum(sizes)
     place = (slice_.end, 0, None) if is_last else (slice_.begin, to, slice_.end)
-    # The total of the last table follows with the last step, because only then it has the whole slice.
-    whole = "temp.slice" if is_last else "temp.slice WHERE 0"
     with database.atomic(), STEP.step():
         moved = database.execute_sql(
             f"UPDATE counted SET up_to = ?, slice_groups = ?, slice_end = ?, "  # noqa: S608
-            f"total = total + (SELECT coalesce(sum(number), 0) FROM {groups}), daily_customer_total = "
-            f"daily_customer_total + (SELECT coalesce(sum(number), 0) FROM {whole}) "
+            f"total = total + (SELECT coalesce(sum(number), 0) FROM {groups}) "
             "WHERE up_to = ? AND slice_groups = ? AND (slice_end IS NULL OR slice_end = ?)",
             (*place, slice_.begin, done, slice_.end),
         )
@@ -232,8 +229,10 @@ def _step(slice_: Slice, done: int, to: int, sizes: Sequence[int]) -> bool:
         begin = sizes[0]
         for table, size in zip(daily_counts.TABLES, sizes[1:], strict=True):
             if to > begin and done < begin + size:
-                within = f"rowid > {done - begin:d} AND rowid <= {to - begin:d}"
-                rows = f"SELECT * FROM temp.{_table(table)} WHERE {within}"  # noqa: S608
-                database.execute_sql(table.add(rows))
+                rows = f"FROM temp.{_table(table)} WHERE rowid > {done - begin:d} AND rowid <= {to - begin:d}"
+                database.execute_sql(table.add(f"SELECT * {rows}"))
+                if table is daily_counts.OF_CUSTOMERS:
+                    added = f"daily_customer_total + (SELECT sum(number) {rows})"
+                    database.execute_sql(f"UPDATE counted SET daily_customer_total = {added}")  # noqa: S608
             begin += size
     return True

@@ -52,7 +52,7 @@ def pytest_configure() -> None:
     gc.disable()  # until all tests are collected, because none of them is garbage
     is_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
     if is_roomy and "TMPDIR" not in os.environ:
-        os.environ["TMPDIR"] = str(MEMORY)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)  # pytest has asked for its folder already
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -185,8 +185,9 @@ class Counted(Table):
     erased = BigIntegerField(default=0)  # number of those erased
     slice_end = BigIntegerField(null=True)  # the last event of the slice that is being counted, or null
     slice_groups = BigIntegerField(default=0)  # number of its groups in the counts
-    daily_customer_total = BigIntegerField(default=0)  # those of `total` and `erased` that `daily_customer_count` has
-    daily_customer_erased = BigIntegerField(default=0)
+    # those of `total` and `erased` that `daily_customer_count` has; nullable only because 1.0 does not know them
+    daily_customer_total = BigIntegerField(default=0, null=True)
+    daily_customer_erased = BigIntegerField(default=0, null=True)
 
 
 class ErasureTrace(Table):

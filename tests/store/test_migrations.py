@@ -23,7 +23,7 @@ NUMBERS = {
     *("account", "channel", "delivery", "owner", "recipient", "rule", "schedule", "webhook"),
     *("last_snapshot_max_id", "snapshot_max_id", "snapshot_min_id", "slice_end", "slice_groups", "up_to"),
     *("bytes", "erased", "estimated_rows", "events", "extra_rows", "line", "max_id", "number", "offset", "rejected"),
-    *("resumed_rows", "rows", "span", "total", "totp_step", "width"),
+    *("daily_customer_erased", "daily_customer_total", "resumed_rows", "rows", "span", "total", "totp_step", "width"),
     *(f"hour_{number}" for number in range(24)),
 }
 # columns that only processes of an earlier version use, which may run during an upgrade

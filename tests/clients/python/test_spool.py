@@ -30,7 +30,8 @@ def run(code: str, *arguments: object, expect: int = -signal.SIGKILL) -> str:
 
 
 def segments(spool: Path) -> list[Path]:
-    return sorted(spool.rglob("*.events"))
+    found = [Path(folder, name) for folder, _, names in os.walk(spool) for name in names]  # also while some vanish
+    return sorted(path for path in found if path.suffix == ".events")
 
 
 RECORD_AND_DIE = """

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from peewee import SQL
+
 from app.store.database import database
 from app.store.events import daily_counts, daily_customer_counts, hourly_counts
 from app.store.events.count_slices import HOUR
@@ -114,7 +116,7 @@ def read(
 
 
 def _counted() -> _Counted:
-    columns = (Counted.up_to, Counted.slice_end, Counted.slice_groups, daily_customer_counts.IS_COMPLETE)
+    columns = (Counted.up_to, Counted.slice_end, Counted.slice_groups, SQL(daily_customer_counts.IS_COMPLETE))
     ((up_to, slice_end, groups, has_customers),) = fetch(Counted.select(*columns))
     newest = database.fetch_int("SELECT coalesce(max(id), 0) FROM event")
     last = None

@@ -1,7 +1,7 @@
 """Whether the daily counts by customer are complete, and their rebuild from the hourly counts.
 
 Versions before 1.1 change the hourly counts alone, also beside this version during an upgrade. Two columns of `counted`
-therefore say how many events the daily counts by customer include. Whatever changes those counts adds the same numbers
+therefore say how many events the daily counts by customer include. Each change of those counts adds the same numbers
 to these columns as to `total` and `erased`, so the columns stay behind once an event was left out.
 """
 
@@ -11,16 +11,13 @@ import time
 
 from app.store.database import database
 from app.store.events.daily_counts import NAMES, OF_CUSTOMERS
-from app.store.models import Counted
 from app.store.step_size import Pace, pause
 
 STEP = Pace(500, 2_000)  # rows per transaction on SQLite
 
 # On SQLite they are incomplete while a slice is counted, because they follow the hourly counts.
-IS_COMPLETE = (Counted.daily_customer_total == Counted.total) & (Counted.daily_customer_erased == Counted.erased)
-INCOMPLETE = """
-    SELECT total, erased FROM counted
-    WHERE slice_end IS NULL AND (daily_customer_total <> total OR daily_customer_erased <> erased)"""
+IS_COMPLETE = "(daily_customer_total = total AND daily_customer_erased = erased)"
+INCOMPLETE = f"SELECT total, erased FROM counted WHERE slice_end IS NULL AND NOT {IS_COMPLETE}"  # noqa: S608
 COMPLETE = "UPDATE counted SET daily_customer_total = total, daily_customer_erased = erased"
 KEY = "day, customer, product"
 INSERT = f"INSERT INTO {OF_CUSTOMERS.name} ({KEY}, {NAMES}) {{rows}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from app.store.events import daily_customer_counts
 from app.store.events.daily_counts import COLUMNS, NAMES, OF_CUSTOMERS, OF_TYPES, DailyTable
 from app.store.operations.transfer import Source
 from app.support.clock import HOUR_MS
@@ -82,7 +83,7 @@ def differing_days(source: Source) -> list[Day] | None:
 
 def differing_customer_days(source: Source) -> list[Day] | None:
     """Return the daily counts by customer and product that differ likewise, or None if they are incomplete."""
-    return _differing(source, OF_CUSTOMERS, "daily_customer_total = total AND daily_customer_erased = erased")
+    return _differing(source, OF_CUSTOMERS, daily_customer_counts.IS_COMPLETE)
 
 
 def _differing(source: Source, table: DailyTable, condition: str) -> list[Day] | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from peewee import SQL
 
 from app.store.events import count_slices, counts, daily_customer_counts, erase, hourly_counts
 from app.store.events.counts import Grouping
@@ -75,7 +76,7 @@ def old_version() -> Iterator[None]:
 
 
 def is_complete() -> bool:
-    return Counted.select().where(daily_customer_counts.IS_COMPLETE).exists()
+    return Counted.select().where(SQL(daily_customer_counts.IS_COMPLETE)).exists()
 
 
 def total() -> int:

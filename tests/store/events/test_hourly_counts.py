@@ -8,6 +8,7 @@ import uuid
 from collections import Counter, defaultdict
 
 import pytest
+from peewee import SQL
 
 from app.store.catalog import catalog
 from app.store.database import database
@@ -48,7 +49,7 @@ def counts() -> dict[tuple, int]:
     if Counted.get().slice_end is None:
         assert daily_counts(DailyCount, "product", "type") == sums("product", "type")
         assert daily_counts(DailyCustomerCount, "customer", "product") == sums("customer", "product")
-        assert Counted.select().where(daily_customer_counts.IS_COMPLETE).exists()
+        assert Counted.select().where(SQL(daily_customer_counts.IS_COMPLETE)).exists()
     rows = HourlyCount.select(
         HourlyCount.customer, HourlyCount.product, HourlyCount.type, HourlyCount.hour, HourlyCount.number
     )

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 from app.store import database
 from app.store.catalog import catalog
-from bench.databases import STAGES, Stage
+from bench.databases import Stage, measure_each
 from bench.load import CUSTOMERS, PRODUCT, TYPE, load
 from bench.report import Figure, Goal, command, progress
 from bench.servers import HOST
@@ -60,12 +60,7 @@ class Follower:
 
 def run(short: bool) -> list[Figure]:
     """Measure both databases."""
-    figures = []
-    for stage in STAGES:
-        with stage() as opened:
-            figures += list(_measure(opened, short=short))
-    progress()
-    return figures
+    return measure_each(lambda stage: _measure(stage, short=short))
 
 
 def _measure(stage: Stage, *, short: bool) -> Iterator[Figure]:

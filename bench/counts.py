@@ -20,7 +20,7 @@ from app.store import database
 from app.store.events.filters import EventFilter
 from app.store.events.pages import arrivals
 from app.store.models import EventType
-from bench.databases import STAGES, Stage
+from bench.databases import Stage, measure_each
 from bench.report import Figure, Goal, command, progress
 from bench.scale_rows import LARGEST, Filling
 
@@ -35,12 +35,7 @@ Question = tuple[str, EventFilter, str]  # its name, its filter, and what it gro
 
 def run(short: bool) -> list[Figure]:
     """Measure both databases."""
-    figures = []
-    for stage in STAGES:
-        with stage() as opened:
-            figures += list(_measure(opened, (FEWER,) if short else (FEWER, EVENTS)))
-    progress()
-    return figures
+    return measure_each(lambda stage: _measure(stage, (FEWER,) if short else (FEWER, EVENTS)))
 
 
 def _measure(stage: Stage, sizes: tuple[int, ...]) -> Iterator[Figure]:

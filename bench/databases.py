@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.config import Settings
 from bench.db_baseline import PostgresTable, SqliteTable
+from bench.report import Figure, progress
 from bench.servers import Program, Web, migrate, postgres, web, workspace
 
 Table = PostgresTable | SqliteTable
@@ -53,3 +54,13 @@ def postgres_stage() -> Iterator[Stage]:
 
 
 STAGES = (sqlite_stage, postgres_stage)
+
+
+def measure_each(measure: Callable[[Stage], Iterable[Figure]]) -> list[Figure]:
+    """Return the figures of each database."""
+    figures: list[Figure] = []
+    for stage in STAGES:
+        with stage() as opened:
+            figures += measure(opened)
+    progress()
+    return figures

@@ -14,7 +14,7 @@ from statistics import quantiles
 from app.store import database
 from app.store.catalog import catalog
 from app.store.events import hourly_counts, pages
-from bench.databases import STAGES, Stage
+from bench.databases import Stage, measure_each
 from bench.load import CUSTOMERS, PRODUCT, TYPE
 from bench.report import Figure, Goal, command, progress
 
@@ -26,12 +26,7 @@ FAST, RARE = Goal(20, at_most=True), Goal(100, at_most=True)  # milliseconds
 
 def run(short: bool) -> list[Figure]:
     """Measure both databases."""
-    figures = []
-    for stage in STAGES:
-        with stage() as opened:
-            figures += list(_measure(opened, EVENTS_SHORT if short else EVENTS))
-    progress()
-    return figures
+    return measure_each(lambda stage: _measure(stage, EVENTS_SHORT if short else EVENTS))
 
 
 def _measure(stage: Stage, count: int) -> Iterator[Figure]:

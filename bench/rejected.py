@@ -20,7 +20,7 @@ from app.services.people.principal import SYSTEM
 from app.store import database
 from app.store.events.rejected_filter import RejectedFilter
 from app.support.clock import DAY_MS, now
-from bench.databases import STAGES, Stage
+from bench.databases import Stage, measure_each
 from bench.report import Figure, Goal, command, progress
 
 EVENTS, EVENTS_SHORT = 1_000_000, 100_000
@@ -46,12 +46,7 @@ FILTERS = {
 
 def run(short: bool) -> list[Figure]:
     """Measure both databases."""
-    figures = []
-    for stage in STAGES:
-        with stage() as opened:
-            figures += list(_measure(opened, EVENTS_SHORT if short else EVENTS))
-    progress()
-    return figures
+    return measure_each(lambda stage: _measure(stage, EVENTS_SHORT if short else EVENTS))
 
 
 def _measure(stage: Stage, count: int) -> Iterator[Figure]:

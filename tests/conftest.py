@@ -151,7 +151,7 @@ def cheap_hashes() -> Iterator[None]:
 def compiled_once() -> Iterator[None]:
     """Compile routes and templates once, not for each test's application."""
     with pytest.MonkeyPatch.context() as patch:
-        compiled.keep(patch)
+        compiled.cache(patch)
         yield
 
 

@@ -12,6 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app import auth
+from app.services.people.sessions import ProviderSession
 from app.store.models import Account
 from tests.conftest import PASSWORD
 from tests.support.page import Element, read
@@ -68,13 +69,15 @@ class Visitor:
         assert answer.status_code == 302, answer.get_data(as_text=True)
         return self
 
-    def with_session(self, name: str) -> Visitor:
-        """Begin a session of a user without the page for it, which takes longer than most pages."""
+    def with_session(self, name: str, provider: ProviderSession | None = None) -> Visitor:
+        """Begin a session of a user, perhaps in one of the identity provider, without the sign-in page, which takes
+        longer than most pages.
+        """
         services = self.flask_client.application.extensions["services"]
         who = replace(services.accounts.named(name), address="127.0.0.1")
         with self.flask_client.session_transaction() as session:
             session.permanent = True
-            session[auth.TOKEN] = services.sessions.begin(who, "")
+            session[auth.TOKEN] = services.sessions.begin(who, "", provider)
             session[auth.FORM_TOKEN] = f"{secrets.token_hex(20)}.{who.id}"
         return self
 

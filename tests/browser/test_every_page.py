@@ -1,10 +1,10 @@
 """Every page in each of its states is accessible, in both themes and at any width.
 
-Each state is visited once, and laid out in one look, a theme and a width. The states have the looks in turn, by their
-place in the tour, and are used in them: whatever the tour does, it does on a phone too. axe checks the first state of
-each kind of page. `make soak` lays out each state in all looks, and axe checks each state on a wide screen in the light
-theme and on a phone in the dark one. The URL map shows that no page was forgotten, and the fixture that opens the pages
-that none has console errors or requests to other hosts.
+Each state is visited once, and laid out in one look, a theme and a width. The look changes after every few states, and
+the tour clicks and types in it, so some forms are filled in on a phone. axe checks the first state of each kind of
+page. `make soak` lays out each state in all looks, and axe checks each state on a wide screen in the light theme and on
+a phone in the dark one. The URL map shows that no page was forgotten, and the fixture that opens the pages that none
+has console errors or requests to other hosts.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def test_each_service_starts_after_what_it_needs():
 
 
 def command_lines() -> list[list[str]]:
-    """Return every command line of ours in the image and in compose.yaml."""
+    """Return the command lines of Tally's services in the image and in compose.yaml."""
     own = [json.loads(rest) for name, rest in instructions(CONTAINERFILE.read_text()) if name == "CMD"]
     return own + [one["command"] for name, one in compose.load(VARIABLES)["services"].items() if name in TALLY]
 

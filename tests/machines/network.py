@@ -99,8 +99,8 @@ class Namespace(Machine):
 class Switch:
     """A bridge, which ends with a stack, as do the cables and the namespaces at their other ends.
 
-    It gives this process no interface with an address: at each that comes or goes, Chromium ends its connections, and
-    other tests use Chromium meanwhile. Routes make the hub's address local instead.
+    No interface of this machine gets an address, because Chromium ends its connections when one is added or removed,
+    and other tests use Chromium at the same time. Routes make the hub's address local instead.
 
     Raises:
         OSError, CalledProcessError: this user or this kernel cannot make one, or namespaces.

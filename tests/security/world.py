@@ -122,8 +122,7 @@ class World:
         oidc.add("https://login.example", name, name, "admin", None, "version", now())
         who, visitor = self._services.accounts.named(name), Visitor(self.app)
         _, token = tokens.add(who, "program", list(SCOPES))
-        with visitor.flask_client.session_transaction() as session:
-            session["token"] = self._services.sessions.begin(who, "", ProviderSession("sid", "token"))
+        visitor.with_session(name, ProviderSession("sid", "token"))
         self.csrf_token_of(visitor)
         if not is_active:
             self._services.accounts.deactivate(name)

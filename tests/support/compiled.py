@@ -34,44 +34,44 @@ class Templates(BytecodeCache):
         self._codes[bucket.key, bucket.checksum] = bucket.code
 
 
-def keep(patch: pytest.MonkeyPatch) -> None:
+def cache(patch: pytest.MonkeyPatch) -> None:
     """Compile each template and each route once in this process, and read each of boto3's descriptions once."""
     patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
-    patch.setattr(Rule, "compile", _kept_parts(Rule.compile))
-    patch.setattr(Rule, "_compile_builder", _kept_builders(Rule._compile_builder))
+    patch.setattr(Rule, "compile", _cached_parts(Rule.compile))
+    patch.setattr(Rule, "_compile_builder", _cached_builders(Rule._compile_builder))
     patch.setattr(redis.utils, "get_lib_version", functools.cache(redis.utils.get_lib_version))  # read for each client
     read = functools.cache(JSONFileLoader().load_file)
     patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
 
 
-def _kept_parts(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
+def _cached_parts(compile_rule: Callable[[Rule], None]) -> Callable[[Rule], None]:
     """Cache what Werkzeug finds in a rule, which depends only on the rule's text and a few options."""
-    kept: dict[tuple, dict[str, object]] = {}
+    cached: dict[tuple, dict[str, object]] = {}
 
-    def compile_kept(rule: Rule) -> None:
-        found = kept.get(key := _key(rule))
+    def compile_cached(rule: Rule) -> None:
+        found = cached.get(key := _key(rule))
         if found is None:
             compile_rule(rule)
-            kept[key] = {name: getattr(rule, name) for name in ("_parts", "_trace", "_converters", "arguments")}
+            cached[key] = {name: getattr(rule, name) for name in ("_parts", "_trace", "_converters", "arguments")}
             return
         rule.__dict__.update(found)
         rule._build = rule._compile_builder(False).__get__(rule)
         rule._build_unknown = rule._compile_builder(True).__get__(rule)
 
-    return compile_kept
+    return compile_cached
 
 
-def _kept_builders(compile_builder: Callable) -> Callable:
+def _cached_builders(compile_builder: Callable) -> Callable:
     """Cache Werkzeug's functions that build the URLs of a rule."""
-    kept: dict[tuple, Callable] = {}
+    cached: dict[tuple, Callable] = {}
 
-    def compile_kept(rule: Rule, append_unknown: bool = True) -> Callable:
+    def compile_cached(rule: Rule, append_unknown: bool = True) -> Callable:
         key = (append_unknown, *_key(rule))
-        if key not in kept:
-            kept[key] = compile_builder(rule, append_unknown)
-        return kept[key]
+        if key not in cached:
+            cached[key] = compile_builder(rule, append_unknown)
+        return cached[key]
 
-    return compile_kept
+    return compile_cached
 
 
 def _key(rule: Rule) -> tuple:

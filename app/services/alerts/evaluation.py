@@ -208,9 +208,9 @@ def _key(alert: Alert) -> Key:
 def compare(rule: AlertRule, moment: Moment, verdicts: Verdicts, changes: Changes) -> None:
     """Add the changes of a rule's alerts that follow from its verdicts."""
     now, unresolved = moment.now, moment.unresolved.get(rule.id, {})
-    for key, verdict in sorted(verdicts.items(), key=lambda one: one[0]):
-        if verdict.level is Level.WRONG and key not in unresolved:
-            changes.added.append(_pending(rule, key, verdict, now))
+    new = [key for key, verdict in verdicts.items() if verdict.level is Level.WRONG and key not in unresolved]
+    for key in sorted(new)[: MAX_ADDED - len(changes.added)]:
+        changes.added.append(_pending(rule, key, verdicts[key], now))
     for key, alert in unresolved.items():
         if alert.kind != rule.kind:  # the rule was changed
             continue
@@ -257,7 +257,7 @@ def _seen(verdict: Verdict, now: int) -> dict[str, Any]:
 
 
 def _write(changes: Changes, now: int) -> None:
-    store.insert(changes.added[:MAX_ADDED])
+    store.insert(changes.added)
     store.remove([one.id for one in changes.removed])
     for alert, verdict in sorted(changes.refreshed, key=lambda one: one[0].checked_at)[:MAX_REFRESHED]:
         store.change([alert.id], title=verdict.title, **_seen(verdict, now))

@@ -105,8 +105,17 @@ class Moment:
     cache: dict[tuple[str, str], Any] = field(default_factory=dict)  # what several rules read
 
     def recent(self, kind: Kind) -> Mapping[Series, Recent]:
-        """Return the recent events of the series of a kind, up to `counted_at`."""
-        return self._once("recent", kind, lambda: counts.recent(kind, self.counted_at or 0, WINDOWS))
+        """Return the recent events of the series of a kind, up to `counted_at`.
+
+        Those of all products are added up from those of each product, which are usually read as well.
+        """
+        if kind.columns or PRODUCT in kind.codes:
+            return self._once("recent", kind, lambda: counts.recent(kind, self.counted_at or 0, WINDOWS))
+        products = self.recent(Kind(COLUMNS[PRODUCT], kind.codes)).values()
+        if not products:
+            return {}
+        last, current, sums = zip(*products, strict=True)
+        return {kind.reader()(()): Recent(max(last), sum(current), tuple(map(sum, zip(*sums, strict=True))))}
 
     def known(self, kind: Kind) -> Mapping[Series, Learnt]:
         """Return what was learnt about the series of a kind."""
@@ -173,7 +182,7 @@ def judge_stopped(
         by_hour: returns the number of events of a series in each hour between two times.
     """
     found: Verdicts = {}
-    candidates: list[tuple[Series, int]] = []
+    candidates: list[tuple[Series, int, int, float]] = []
     unresolved = moment.unresolved.get(rule.id, {})
     floor = rule.parameters["minutes"] * MINUTE_MS
     for series, normal in known.items():
@@ -183,12 +192,13 @@ def judge_stopped(
             found[(*series, "")] = _silence(normal, event, now, alert.details["level"])  # however much is normal now
             continue
         start = max(event + normal.statistics.lag_ms, moment.resumed_at)
-        if normal.is_known and now - start >= floor and normal.expected(start, now) >= normal.silence_limit:
-            candidates.append((series, event))
+        if normal.is_known and now - start >= floor:
+            expected = normal.expected(start, now)
+            if expected >= normal.silence_limit:
+                candidates.append((series, event, start, expected))
     others = _Others(now, recent, known)
-    for number, (series, event) in enumerate(candidates):
+    for number, (series, event, start, expected) in enumerate(candidates):
         normal = known[series]
-        start = max(event + normal.statistics.lag_ms, moment.resumed_at)
         reads = number < MAX_LEVELS
         hours = by_hour(series, event - RECENT_MS - HOUR_MS, event) if reads and event > now - DAY_MS else {}
         before, after = others.expected(series, start, now, hours)
@@ -197,7 +207,7 @@ def judge_stopped(
             hours = hours or by_hour(series, event - RECENT_MS - HOUR_MS, event)
             missing *= _own_level(normal, event, hours)
         if missing >= normal.silence_limit:
-            found[(*series, "")] = _silence(normal, event, now, missing / normal.expected(start, now))
+            found[(*series, "")] = _silence(normal, event, now, missing / expected)
     return found
 
 
@@ -244,8 +254,8 @@ class _Others:
         """
         normal, midnight = self._known[series], until // DAY_MS * DAY_MS
         if since >= midnight:
+            usual = normal.expected(midnight, since) if hours else 0.0
             own = sum(number for hour, number in hours.items() if hour >= midnight)
-            usual = normal.expected(midnight, since)
             least = own / usual if usual >= OTHERS_EVENTS else 0.0
             return 0.0, normal.expected(since, until) * max(least, self.level(series, since, until))
         before = normal.expected(since, midnight) * self.level(series, since, midnight)

@@ -18,6 +18,7 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import accumulate
 from statistics import median, median_low
 from typing import Any, NamedTuple
@@ -78,6 +79,7 @@ class Normal:
         self.rates = rates
         self.statistics = statistics
         self._before = list(accumulate(rates, initial=0.0))  # normal number of events from Monday to each hour
+        self._weekly = self._before[-1]
 
     @classmethod
     def load(cls, rates: bytes, statistics: dict[str, Any]) -> Normal:
@@ -91,7 +93,7 @@ class Normal:
     @property
     def is_known(self) -> bool:
         """Return whether the past suffices: at least one whole week, with events."""
-        return self.statistics.weeks > 0 and self._before[-1] > 0
+        return self.statistics.weeks > 0 and self._weekly > 0
 
     def expected(self, begin: int, end: int) -> float:
         """Return the normal number of events between two times in milliseconds."""
@@ -102,7 +104,7 @@ class Normal:
         days = [self.rates[day : day + 24] for day in range(0, WEEK_HOURS, 24)]
         return Normal([*min(days, key=sum)] * 7, self.statistics).expected(begin, end)
 
-    @property
+    @cached_property
     def silence_limit(self) -> float:
         """Return the number of expected events from which on a silence is longer than normal."""
         by_chance = math.log(max(1.0, self.statistics.weekly * WEEKS_OF_QUARTER)) + CALM_QUARTERS
@@ -119,7 +121,7 @@ class Normal:
     def _since_monday(self, moment: int) -> float:
         weeks, rest = divmod(moment - MONDAY_MS, WEEK_MS)
         hours, part = divmod(rest, HOUR_MS)
-        return weeks * self._before[-1] + self._before[hours] + self.rates[hours] * (part / HOUR_MS)
+        return weeks * self._weekly + self._before[hours] + self.rates[hours] * (part / HOUR_MS)
 
 
 def hour_of_week(moment: int) -> int:

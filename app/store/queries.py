@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from peewee import ColumnBase, Delete, Insert, Model, ModelSelect, Select, Update
@@ -27,6 +28,20 @@ def fetch_column(query: Select) -> list[Any]:
 def fetch_int(query: Select) -> int:
     """Return the whole number that a query for one value returns, or 0 for null or no row."""
     return int(query.scalar() or 0)
+
+
+def find_one(model: type[AnyModel], name: str, value: object) -> AnyModel | None:
+    """Return the row with a value in a unique column, or None.
+
+    Its SQL is made once, because Peewee needs ten times as long to make it as the database to answer.
+    """
+    return next(iter(model.raw(_select_by(model, name, model._meta.database.param), value)), None)
+
+
+@cache
+def _select_by(model: type[Model], name: str, parameter: str) -> str:
+    columns = ", ".join(f'"{field.column_name}"' for field in model._meta.sorted_fields)
+    return f'SELECT {columns} FROM "{model._meta.table_name}" WHERE "{name}" = {parameter}'  # noqa: S608
 
 
 def execute(query: Update | Delete | Insert) -> int:

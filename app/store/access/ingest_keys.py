@@ -8,12 +8,12 @@ from peewee import IntegrityError
 
 from app.store.database import database
 from app.store.models import IngestKey
-from app.store.queries import execute
+from app.store.queries import execute, find_one
 
 
 def find(digest: str) -> IngestKey | None:
     """Return the key with a digest, active or revoked."""
-    return IngestKey.get_or_none(IngestKey.digest == digest)
+    return find_one(IngestKey, "digest", digest)
 
 
 def by_name(name: str) -> IngestKey | None:
@@ -22,7 +22,7 @@ def by_name(name: str) -> IngestKey | None:
 
 
 def by_id(key: int) -> IngestKey | None:
-    return IngestKey.get_or_none(IngestKey.id == key)
+    return find_one(IngestKey, "id", key)
 
 
 def every() -> list[IngestKey]:

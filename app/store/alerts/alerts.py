@@ -8,14 +8,14 @@ from peewee import ModelSelect
 
 from app.store import queries
 from app.store.models import Alert, AlertMessage
-from app.store.queries import among, equal, execute
+from app.store.queries import among, equal, execute, find_one
 
 PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
 Customers = Sequence[str] | None  # customers visible to the user; None means all
 
 
 def by_id(key: int) -> Alert | None:
-    return Alert.get_or_none(Alert.id == key)
+    return find_one(Alert, "id", key)
 
 
 def by_ids(keys: Collection[int]) -> list[Alert]:

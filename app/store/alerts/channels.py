@@ -9,7 +9,7 @@ from peewee import IntegrityError, fn
 from app.store.database import transaction
 from app.store.models import AlertChannel, Delivery
 from app.store.notifications import deliveries
-from app.store.queries import among, execute
+from app.store.queries import among, execute, find_one
 
 
 def every(ids: Collection[int] | None = None) -> list[AlertChannel]:
@@ -20,7 +20,7 @@ def every(ids: Collection[int] | None = None) -> list[AlertChannel]:
 
 
 def by_id(key: int) -> AlertChannel | None:
-    return AlertChannel.get_or_none(AlertChannel.id == key)
+    return find_one(AlertChannel, "id", key)
 
 
 def add(**values: object) -> AlertChannel | None:

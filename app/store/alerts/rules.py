@@ -8,7 +8,7 @@ from peewee import IntegrityError
 
 from app.store.database import transaction
 from app.store.models import AlertRule, AlertSilence
-from app.store.queries import among, execute
+from app.store.queries import among, execute, find_one
 
 Customers = Sequence[str] | None  # customers visible to the user; None means all
 
@@ -19,7 +19,7 @@ def rules(customers: Customers = None) -> list[AlertRule]:
 
 
 def rule(key: int) -> AlertRule | None:
-    return AlertRule.get_or_none(AlertRule.id == key)
+    return find_one(AlertRule, "id", key)
 
 
 def add_rule(**values: object) -> AlertRule | None:
@@ -54,7 +54,7 @@ def silences(now: int, customers: Customers = None) -> list[AlertSilence]:
 
 
 def silence(key: int) -> AlertSilence | None:
-    return AlertSilence.get_or_none(AlertSilence.id == key)
+    return find_one(AlertSilence, "id", key)
 
 
 def add_silence(**values: object) -> AlertSilence:

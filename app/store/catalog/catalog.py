@@ -14,7 +14,7 @@ from peewee import SQL, Expression, ModelSelect, fn
 
 from app.store.database import database
 from app.store.models import Counted, Customer, Event, EventType, ObservedCode, Product, Table
-from app.store.queries import Codes, among, equal, execute, fetch, fetch_column, fetch_int, of_codes
+from app.store.queries import Codes, among, equal, execute, fetch, fetch_column, fetch_int, find_one, of_codes
 
 MISSING_KINDS = ("customers", "products", "types")
 CODE_KINDS: dict[str, type[Table]] = {"customer": Customer, "product": Product, "type": EventType}
@@ -245,7 +245,7 @@ def types_among(codes: Collection[str]) -> list[EventType]:
 
 
 def product(code: str) -> Product | None:
-    return Product.get_or_none(Product.code == code)
+    return find_one(Product, "code", code)
 
 
 def put(document: Mapping[str, Sequence[Mapping[str, object]]]) -> None:

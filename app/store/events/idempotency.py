@@ -10,7 +10,7 @@ from peewee import fn
 from app.store import step_size
 from app.store.database import database
 from app.store.models import IdempotencyKey
-from app.store.queries import execute
+from app.store.queries import execute, find_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def claim(claims: Sequence[Claim]) -> set[Claim]:
 
 def find(key: str) -> tuple[bytes, bytes] | None:
     """Return the digest and the response stored under a key."""
-    row = IdempotencyKey.get_or_none(IdempotencyKey.key == key)
+    row = find_one(IdempotencyKey, "key", key)
     return (bytes(row.digest), bytes(row.answer)) if row else None
 
 

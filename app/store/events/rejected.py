@@ -12,7 +12,7 @@ from app.store import queries, step_size
 from app.store.database import database
 from app.store.events.rejected_filter import ALL, RejectedFilter, apply, apply_to_requests, chosen
 from app.store.models import RejectedCount, RejectedDrop, RejectedEvent, RejectedRequest
-from app.store.queries import among, execute, fetch, fetch_int
+from app.store.queries import among, execute, fetch, fetch_int, find_one
 
 Customers = Sequence[str] | None  # customers visible to the user; None means all
 
@@ -65,7 +65,7 @@ def of_customers(customers: Customers, limit: int, *, after: int) -> list[Reject
 
 
 def by_id(key: int) -> RejectedEvent | None:
-    return RejectedEvent.get_or_none(RejectedEvent.id == key)
+    return find_one(RejectedEvent, "id", key)
 
 
 def by_field(wanted: RejectedFilter) -> list[tuple[str, int]]:
@@ -105,7 +105,7 @@ def claim(keys: Sequence[int]) -> int:
 
 
 def request(uuid: str) -> RejectedRequest | None:
-    return RejectedRequest.get_or_none(RejectedRequest.uuid == uuid)
+    return find_one(RejectedRequest, "uuid", uuid)
 
 
 def requests(limit: int, *, before: int | None = None, wanted: RejectedFilter = ALL) -> list[RejectedRequest]:

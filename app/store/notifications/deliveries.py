@@ -9,7 +9,7 @@ from peewee import Case, ColumnBase, Expression, Value, fn
 from app.store import queries, step_size
 from app.store.database import transaction
 from app.store.models import Delivery, DeliveryTry, Report, Schedule, ScheduleWebhook, Webhook
-from app.store.queries import equal, execute, fetch
+from app.store.queries import equal, execute, fetch, find_one
 from app.store.reports.reports import about
 
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given_up"
@@ -85,12 +85,12 @@ def add(key: str, type: str, data: object, now: int, *, is_test: bool = False, *
 
 
 def by_id(key: int) -> Delivery | None:
-    return Delivery.get_or_none(Delivery.id == key)
+    return find_one(Delivery, "id", key)
 
 
 def schedule(delivery: Delivery) -> Schedule | None:
     """Return the schedule of a delivery's report, unless it was removed or there is none."""
-    return Schedule.get_or_none(Schedule.id == delivery.schedule)
+    return find_one(Schedule, "id", delivery.schedule)
 
 
 def due(

@@ -9,7 +9,7 @@ from peewee import JOIN, fn
 from app.store.database import transaction
 from app.store.models import Account, Delivery, Report, Schedule, ScheduleRecipient
 from app.store.notifications.deliveries import REPORT_COMPLETED, REPORT_FAILED, WAITING, give_up_all
-from app.store.queries import execute
+from app.store.queries import execute, find_one
 
 
 def of_schedule(schedule: int) -> list[ScheduleRecipient]:
@@ -30,14 +30,14 @@ def find(schedule: int, account: int) -> tuple[ScheduleRecipient, Schedule] | No
     """Return a recipient of a schedule, unless it was removed."""
     is_one = (ScheduleRecipient.schedule == schedule) & (ScheduleRecipient.account == account)
     recipient = ScheduleRecipient.get_or_none(is_one & ScheduleRecipient.removed_at.is_null())
-    found = Schedule.get_or_none(Schedule.id == schedule)
+    found = find_one(Schedule, "id", schedule)
     return (recipient, found) if recipient and found else None
 
 
 def of_delivery(delivery: Delivery) -> tuple[ScheduleRecipient, Schedule, Account | None] | None:
     """Return the recipient of a delivery with the schedule and the account, unless it was removed."""
     found = find(delivery.schedule or 0, delivery.recipient or 0)
-    return None if found is None else (*found, Account.get_or_none(Account.id == delivery.recipient))
+    return None if found is None else (*found, find_one(Account, "id", delivery.recipient))
 
 
 def set_all(schedule: int, names: Mapping[int, str], now: int) -> None:

@@ -9,11 +9,11 @@ from peewee import Expression, IntegrityError
 from app.store.database import transaction
 from app.store.models import Account, Delivery, Schedule, ScheduleWebhook, Webhook, WebhookSecret
 from app.store.notifications import deliveries
-from app.store.queries import equal, execute
+from app.store.queries import equal, execute, find_one
 
 
 def by_id(key: int) -> Webhook | None:
-    return Webhook.get_or_none(Webhook.id == key)
+    return find_one(Webhook, "id", key)
 
 
 def every(owner: int | None = None) -> list[Webhook]:

@@ -8,18 +8,18 @@ from peewee import Expression, IntegrityError
 
 from app.store.database import database
 from app.store.models import Account
-from app.store.queries import execute, fetch
+from app.store.queries import execute, fetch, find_one
 
 USED_UP = 0  # replaces the expiry of a one-time password once it was used
 TOO_LARGE = 2**63  # for an id, because the drivers reject it
 
 
 def by_name(name: str) -> Account | None:
-    return Account.get_or_none(Account.name == name)
+    return find_one(Account, "name", name)
 
 
 def by_id(key: int) -> Account | None:
-    return Account.get_or_none(Account.id == key) if key < TOO_LARGE else None
+    return find_one(Account, "id", key) if key < TOO_LARGE else None
 
 
 def everyone() -> list[Account]:

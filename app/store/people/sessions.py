@@ -14,7 +14,7 @@ from app.store import step_size
 from app.store.database import transaction
 from app.store.models import Account, EndedSession, Session
 from app.store.people.accounts import TOO_LARGE
-from app.store.queries import execute, fetch_column
+from app.store.queries import execute, fetch_column, find_one
 from app.support.clock import now
 
 
@@ -54,12 +54,12 @@ def add(**values: object) -> Session:
 
 def find(digest: str, limits: Limits) -> tuple[Session, Account] | None:
     """Return the session with a digest and its user, if it is valid."""
-    return next(iter(_valid(limits, Session.digest == digest)), None)
+    return _with_user(find_one(Session, "digest", digest), limits)
 
 
 def by_id(key: int, limits: Limits) -> tuple[Session, Account] | None:
     """Return the session with an id and its user, if it is valid."""
-    return next(iter(_valid(limits, Session.id == key)), None) if key < TOO_LARGE else None
+    return _with_user(find_one(Session, "id", key), limits) if key < TOO_LARGE else None
 
 
 def of(account: int, limits: Limits) -> list[Session]:
@@ -105,7 +105,7 @@ def end_reason(digest: str, limits: Limits) -> EndReason | None:
     """Return why the session with a digest has ended, or None if that is not known."""
     if Session.select().where(Session.digest == digest, _is_over(limits)).exists():
         return EndReason.EXPIRED  # and not purged yet
-    found = EndedSession.get_or_none(EndedSession.digest == digest)
+    found = find_one(EndedSession, "digest", digest)
     return EndReason(found.reason) if found and found.reason in set(EndReason) else None
 
 
@@ -132,9 +132,17 @@ def _note_ended(condition: Expression, reason: EndReason) -> None:
     execute(EndedSession.insert_from(ended, columns).on_conflict_ignore())
 
 
+def _with_user(session: Session | None, limits: Limits) -> tuple[Session, Account] | None:
+    account = session and find_one(Account, "id", session.account)
+    return (session, account) if session and account and _is_valid(session, account, limits) else None
+
+
 def _valid(limits: Limits, *conditions: Expression) -> list[tuple[Session, Account]]:
-    mine = (Account.id == Session.account) & (Account.password_version == Session.password_version)
-    mine &= Account.deactivated_at.is_null()
-    query = Session.select(Session, Account).join(Account, on=mine, attr="user")
-    query = query.where(Session.seen_at > limits.seen_after, Session.created_at > limits.created_after, *conditions)
-    return [(session, session.user) for session in query]
+    query = Session.select(Session, Account).join(Account, on=Account.id == Session.account, attr="user")
+    found = [(session, session.user) for session in query.where(True, *conditions)]
+    return [(session, account) for session, account in found if _is_valid(session, account, limits)]
+
+
+def _is_valid(session: Session, account: Account, limits: Limits) -> bool:
+    is_same = session.password_version == account.password_version and account.deactivated_at is None
+    return is_same and session.seen_at > limits.seen_after and session.created_at > limits.created_after

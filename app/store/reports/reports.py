@@ -19,7 +19,7 @@ from app.store.database import database, server_time
 from app.store.models import Report, ScheduleRecipient
 from app.store.models import ReportAttempt as Attempt
 from app.store.models import ReportPart as Part
-from app.store.queries import AnySelect, among, equal, execute, fetch, fetch_column, fetch_int
+from app.store.queries import AnySelect, among, equal, execute, fetch, fetch_column, fetch_int, find_one
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # The states that people see.
@@ -74,7 +74,7 @@ def add(**values: object) -> Report:
 
 
 def by_job(job: str) -> Report | None:
-    return Report.get_or_none(Report.job == job)
+    return find_one(Report, "job", job)
 
 
 def about(query: AnySelect, customers: Sequence[str] | None) -> AnySelect:

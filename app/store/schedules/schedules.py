@@ -10,12 +10,12 @@ from app.store import queries
 from app.store.database import transaction
 from app.store.models import Delivery, Report, Schedule, ScheduleRecipient, ScheduleWebhook
 from app.store.notifications import deliveries
-from app.store.queries import among, equal, execute
+from app.store.queries import among, equal, execute, find_one
 from app.store.reports.reports import about
 
 
 def by_id(key: int) -> Schedule | None:
-    return Schedule.get_or_none(Schedule.id == key)
+    return find_one(Schedule, "id", key)
 
 
 def every(owner: int | None = None, customers: Sequence[str] | None = None) -> list[Schedule]:

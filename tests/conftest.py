@@ -174,9 +174,14 @@ def valkey_server(short_folder: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def valkey(valkey_server: str) -> redis_py.Redis:
+    return redis_py.Redis.from_url(valkey_server)
+
+
 @pytest.fixture
-def redis_url(valkey_server: str) -> str:
-    redis_py.Redis.from_url(valkey_server).flushall()
+def redis_url(valkey_server: str, valkey: redis_py.Redis) -> str:
+    valkey.flushall()
     return valkey_server
 
 

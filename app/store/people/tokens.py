@@ -10,14 +10,16 @@ from app.store import step_size
 from app.store.database import database
 from app.store.models import Account, ApiToken
 from app.store.people.accounts import TOO_LARGE
-from app.store.queries import execute
+from app.store.queries import execute, find_one
 
 
 def find(digest: str, now: int) -> tuple[ApiToken, Account] | None:
     """Return the valid token with a digest, and its active user."""
-    valid = (ApiToken.digest == digest) & ApiToken.revoked_at.is_null() & (ApiToken.expires_at > now)
-    valid &= Account.deactivated_at.is_null()
-    return next(iter(_with_users(valid)), None)
+    token = find_one(ApiToken, "digest", digest)
+    if token is None or token.revoked_at is not None or token.expires_at <= now:
+        return None
+    account = find_one(Account, "id", token.account)
+    return None if account is None or account.deactivated_at is not None else (token, account)
 
 
 def by_id(key: int) -> tuple[ApiToken, Account] | None:

@@ -25,7 +25,7 @@ def learn_due(kinds: Iterable[Kind], now: int, budget_seconds: float = BUDGET_SE
         now: the time up to which events are counted.
     """
     learnt, end = counts.learnt(), time.monotonic() + budget_seconds
-    series = {one for kind in {repr(kind): kind for kind in kinds}.values() for one in counts.of_kind(kind)}
+    series = {one for kind in kinds for one in counts.of_kind(kind)}
     due = sorted((learnt.get(one, 0), one) for one in series if not now - RENEWED_MS < learnt.get(one, 0) <= now)
     for number, (_, one) in enumerate(due):
         if time.monotonic() > end:

@@ -13,11 +13,10 @@ import orjson
 from peewee import ModelSelect, fn
 
 from app.store import step_size
-from app.store.backends.backend import Rows
 from app.store.database import database
 from app.store.events.filters import Condition, EventFilter
 from app.store.models import AlertNormal, Event, HourlyCount, ObservedCode
-from app.store.queries import equal, execute, fetch_column
+from app.store.queries import equal, execute, fetch_column, fetch_unconverted
 from app.support.clock import HOUR_MS
 
 SAMPLED_HOURS, SAMPLED_EVENTS = 24, 5  # events whose lag is measured
@@ -90,7 +89,7 @@ def of_kind(kind: Kind) -> list[Series]:
         return [read(())]
     columns = [getattr(ObservedCode, name) for name in kind.columns]
     query = ObservedCode.select(*columns).distinct().where(~ObservedCode.is_erased)
-    return list(map(read, _rows(_with_codes(query, kind.codes))))
+    return list(map(read, fetch_unconverted(_with_codes(query, kind.codes))))
 
 
 def recent(kind: Kind, now: int, lengths: Sequence[int]) -> dict[Series, Recent]:
@@ -199,19 +198,14 @@ def normals(kind: Kind) -> dict[Series, LearntRow]:
         query = query.where(column != "" if name in kind.columns else column == kind.codes.get(name, ""))
     return {
         Series._make(codes): LearntRow(rates, orjson.loads(statistics), learnt_at, last_event_at)
-        for *codes, rates, statistics, learnt_at, last_event_at in _rows(query)
+        for *codes, rates, statistics, learnt_at, last_event_at in fetch_unconverted(query)
     }
 
 
 def learnt() -> dict[Series, int]:
     """Return when each series was learnt."""
     query = AlertNormal.select(AlertNormal.customer, AlertNormal.product, AlertNormal.type, AlertNormal.learnt_at)
-    return {Series._make(codes): learnt_at for *codes, learnt_at in _rows(query)}
-
-
-def _rows(query: ModelSelect[Any]) -> Rows:
-    """Return the rows of a query as the database has them, in less than half the time of `fetch`."""
-    return database.execute_sql(*query.sql()).fetchall()
+    return {Series._make(codes): learnt_at for *codes, learnt_at in fetch_unconverted(query)}
 
 
 def save_normal(series: Series, **values: object) -> None:

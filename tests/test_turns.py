@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.conftest import is_of_its_database, tried_by_turns
+from tests.support.turns import is_of_its_database, tried_by_turns
 
 DATABASES = ("sqlite", "postgresql")
 SOAK = "pytest.mark.soak"

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,22 @@ def test_each_requirement_has_a_version_that_setup_cfg_allows(path):
         versions = locked.get(canonicalize_name(wanted.name))
         assert versions, f"{path.name} lacks {wanted.name}. Run: make lock"
         assert all(wanted.specifier.contains(version) for version in versions), f"{wanted}: {versions}. Run: make lock"
+
+
+@pytest.mark.parametrize("path", EXTRAS, ids=lambda path: path.name)
+def test_everything_that_is_required_by_what_is_locked_is_locked(path):
+    """Otherwise it would be missing, because pip does not look for it."""
+    locked = {canonicalize_name(pin.name) for pin in pins(path)}
+    looked_at, waiting = set(), declared(EXTRAS[path])
+    while waiting:
+        wanted = waiting.pop()
+        assert canonicalize_name(wanted.name) in locked, f"{path.name} lacks {wanted.name}. Run: make lock"
+        if str(wanted) not in looked_at:
+            looked_at.add(str(wanted))
+            found = map(Requirement, metadata.requires(wanted.name) or ())
+            environments = [{"extra": extra} for extra in ("", *wanted.extras)]
+            waiting += [one for one in found if not one.marker or any(map(one.marker.evaluate, environments))]
+    assert len(looked_at) > 40
 
 
 @pytest.mark.parametrize("path", EXTRAS, ids=lambda path: path.name)

@@ -263,6 +263,33 @@ def test_many_alerts_of_a_rule_are_one_message(world):
     assert world.announced[0][1]["number"] == 30
 
 
+@pytest.mark.both_databases
+@pytest.mark.parametrize(("customer", "number"), [(None, 18), ("ACME", 12)])
+def test_a_rule_about_everything_adds_up_all_products(world, customer, number):
+    parameters = {"direction": "more", "events": 10, "period": "hour"}
+    world.rule("threshold", per="everything", customer=customer, parameters=parameters)
+    for product, owner in (("A", "ACME"), ("B", "ACME"), ("B", "OTHER")):
+        world.observe(product, owner)
+        world.count(product, world.now, 6, owner)
+    world.evaluate(2)
+    assert [one.seen for one in Alert.select()] == [f"{number} events in this hour."]
+
+
+def test_alerts_beyond_what_one_transaction_may_write_follow_a_minute_later(world, monkeypatch):
+    monkeypatch.setattr(evaluation, "MAX_ADDED", 2)
+    world.rule("threshold", parameters={"direction": "fewer", "events": 100, "period": "hour"})
+    other = {"name": "Other", "kind": "threshold", "per": "product"}
+    other |= {"parameters": {"direction": "fewer", "events": 50, "period": "hour"}}
+    world.services.alert_rules.add(SYSTEM, other)
+    for product in "ABC":
+        world.observe(product)
+    numbers = []
+    for _ in range(4):
+        world.evaluate(1)
+        numbers.append(Alert.select().count())
+    assert numbers == [2, 4, 6, 6]
+
+
 def test_a_rule_sends_no_second_message_within_minutes(world):
     world.rule("threshold", parameters={"direction": "more", "events": 5, "period": "hour"})
     for number in range(20):

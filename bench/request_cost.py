@@ -1,8 +1,9 @@
-"""Cost of a request in this process: Python by the hot path and by Flask, and the limits of very large bodies.
+"""Cost of a request in this process: Python by the hot path and by Flask, a lookup, and the limits of large bodies.
 
-Run `python -m bench.request_cost`. The first table excludes the database: the writer accepts without writing. In the
-second, each body runs in a process of its own, on SQLite including the insert: processor time, and the peak memory
-above that of an idle process, without the body.
+Run `python -m bench.request_cost`. The first table excludes the database: the writer accepts without writing. The
+lookup of a user is compared with that by a query that Peewee makes anew. In the last table, each body runs in a process
+of its own, on SQLite including the insert: processor time, and the peak memory above that of an idle process, without
+the body.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from app import create_app
 from app.config import Settings
 from app.store import database
 from app.store.events.writer import STORED, GroupCommitWriter
+from app.store.models import Account
+from app.store.people import accounts
 
 EVENTS = 100_000
 MALLOC = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576"}  # as `app.ops.supervise` sets them
 FEW = {1: 4_000, 10: 1_000, 100: 1_000}  # requests by number of events
+LOOKUPS = 1_000
 MIB = 2**20
 EVENT = '{"customer":"C%s","product":"P","type":"T%s","timestamp":%s,"context":["u%d"]%s}'
 
@@ -88,6 +92,24 @@ def microseconds(app: Flask, events: int) -> float:
     return statistics.median(times) * 1e6
 
 
+def lookups() -> tuple[float, float]:
+    """Return the median time of finding a user in SQLite, in microseconds: by `find_one`, and by a new query."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = open_app(folder)
+        app.extensions["services"].accounts.add("anna", "admin", None, "correct horse")
+        found = [], []
+        for _ in range(LOOKUPS):
+            for times, find in zip(
+                found, (accounts.by_name, lambda name: Account.get(Account.name == name)), strict=True
+            ):
+                begun = time.perf_counter()
+                assert find("anna")
+                times.append(time.perf_counter() - begun)
+        database.release()
+    once, anew = (statistics.median(times) * 1e6 for times in found)
+    return once, anew
+
+
 def memory(name: str) -> float:
     """Return a figure of /proc/self/status in MiB."""
     return int(re.search(name + r":\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -121,6 +143,8 @@ def main() -> None:
             database.release()
     for events, fast, slow in zip(FEW, rows[True], rows[False], strict=True):
         print(f"{events:4} {fast:6.0f} {slow:6.0f}")
+    once, anew = lookups()
+    print(f"µs to find a user: {once:.0f}, with a new query {anew:.0f}, ratio {anew / once:.1f}")
     print(f"one body of {EVENTS:,} events or fewer: status, size, processor time, peak beside the body")
     for name in BODIES:
         subprocess.run([sys.executable, "-m", "bench.request_cost", name], check=True, env=os.environ | MALLOC)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import orjson
+import psycopg
 import pytest
 
 from app.exceptions import BackupFailed, BackupRunning
@@ -14,7 +16,7 @@ from app.services import Services
 from app.services.operations.archive import SETTINGS, archive_names, find_archive
 from app.store import database as store
 from app.store.models import Event, Report
-from app.store.operations import transfer
+from app.store.operations import postgres_rows, transfer
 from tests.backup.conftest import SECRET, erase_last, installation, rows
 from tests.support.client import Client, event
 
@@ -70,11 +72,23 @@ def test_a_backup_has_what_was_committed_before_it_and_no_part_of_a_batch_that_c
     assert services.verifier.backup(made.address).problems == []
 
 
-def test_two_backups_at_once_are_refused(services, content, settings, place):
+def test_two_backups_at_once_are_refused(services, content, settings, place, monkeypatch):
+    monkeypatch.setattr(postgres_rows, "CLOSING_SECONDS", 0.1)
     with transfer.snapshot(settings.database), pytest.raises(BackupRunning):
         services.backups.create(str(place))
     assert archive_names(services.backups.place(str(place))) == ([], [])  # nothing is left of it
     services.backups.create(str(place))
+
+
+def test_connections_that_postgresql_is_still_closing_refuse_neither_a_restore_nor_a_backup(postgres_url):
+    leaving = psycopg.connect(postgres_url, application_name="tally")
+    Timer(0.2, leaving.close).start()
+    transfer.target(postgres_url).close()
+    assert leaving.closed
+    leaving = postgres_rows.PostgresSource(postgres_url, locks=True)
+    Timer(0.2, leaving.close).start()
+    with transfer.snapshot(postgres_url) as source:
+        assert source.tables()
 
 
 @pytest.fixture
@@ -109,7 +123,8 @@ def test_the_newest_complete_backup_of_a_place_is_restored(second, place):
 
 
 @pytest.mark.both_databases
-def test_a_restore_is_refused_while_another_process_uses_the_database(services, content, settings, place):
+def test_a_restore_is_refused_while_another_process_uses_the_database(services, content, settings, place, monkeypatch):
+    monkeypatch.setattr(postgres_rows, "CLOSING_SECONDS", 0.1)
     made = services.backups.create(str(place))
     before = rows(settings.database)
     with pytest.raises(BackupFailed, match="Stop Tally"):  # the thread that writes events has a connection

@@ -6,7 +6,8 @@ without a pooler such as pgbouncer in between, because the search path belongs t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
@@ -45,6 +46,7 @@ INCOMING = "tally_incoming"  # the schema of tables that are not complete yet
 BACKUP = 7_201_004  # an advisory lock; see `app.store.backends.postgres`
 BLOCK_BYTES = 512 * 1024
 SWITCH_SECONDS = 20  # how long the tables' locks may take when they are replaced
+CLOSING_SECONDS = 3.0  # how long the server may take to notice that a process closed its connection or was killed
 
 KINDS = {"bytea": BYTES, "_text": LIST, "bool": FLAG, "int2": NUMBER, "int4": NUMBER, "int8": NUMBER}
 TABLES = """
@@ -82,7 +84,7 @@ class PostgresSource:
         self._connection = connect_directly(url, schema) if schema else connect(url)
         self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._run(f"SELECT {LIFTED.format(is_local='true')}")
-        if locks and not self.fetch("SELECT pg_try_advisory_xact_lock(%s)", (BACKUP,))[0][0]:
+        if locks and not _soon(lambda: bool(self.fetch("SELECT pg_try_advisory_xact_lock(%s)", (BACKUP,))[0][0])):
             self.close()
             raise BackupRunning
         self.server = f"PostgreSQL {str(self.fetch('SHOW server_version')[0][0]).split()[0]}"
@@ -280,8 +282,8 @@ class PostgresTarget:
                     copy.write(text)
 
     def _refuse_others(self) -> None:
-        number = self._fetch(OTHERS)[0][0]
-        if number:
+        if not _soon(lambda: self._fetch(OTHERS)[0][0] == 0):
+            number = self._fetch(OTHERS)[0][0]
             raise BackupFailed(
                 f"Other processes of Tally have {number} connections to the database. Stop Tally on every machine."
             )
@@ -342,6 +344,14 @@ def connect_directly(url: str, schema: str | None = None) -> Connection[tuple[An
         connection.close()
         raise
     return connection
+
+
+def _soon(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition becomes true while the server may still be closing connections."""
+    deadline = time.monotonic() + CLOSING_SECONDS
+    while not (is_true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_true
 
 
 def _table(reader: PostgresSource | PostgresTarget, name: str) -> Table:

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 RUN, DEVELOP = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
+INSTALLER = ROOT / ".ci" / "requirements-uv.lock"
 EXTRAS = {RUN: ("parquet", "s3", "build"), DEVELOP: ("parquet", "s3", "test", "lint", "audit", "docs", "build")}
 
 
@@ -60,14 +61,33 @@ def test_everything_that_is_required_by_what_is_locked_is_locked(path):
     assert len(looked_at) > 40
 
 
-@pytest.mark.parametrize("path", EXTRAS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*EXTRAS, INSTALLER], ids=lambda path: path.name)
 def test_each_version_has_hashes_and_no_index_is_named(path):
     text = path.read_text()
     blocks = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
-    assert len(blocks) == len(pins(path)) > 40
+    assert len(blocks) == len(pins(path)) > (40 if path in EXTRAS else 0)
     assert all("--hash=sha256:" in block for block in blocks)
     assert "://" not in text
     assert not re.search(r"^--?(?!hash)|index|find-links", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("status", "programs"), [(0, ["uv", "uv"]), (2, ["uv", "pip", "uv", "pip"])])
+def test_pip_installs_the_same_files_if_uv_fails(tmp_path, status, programs):
+    calls = tmp_path / "calls"
+    for program in ("bin/python", "uv/bin/uv"):
+        path = tmp_path / program
+        path.parent.mkdir(parents=True)
+        fails = f"exit {status}" if program.endswith("uv") else ""
+        path.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo "$0 $*" >> {calls}\n{fails}\n')
+        path.chmod(0o755)
+    (tmp_path / "place").write_text(str(ROOT))
+    made = subprocess.run(["make", f"VENV={tmp_path}", tmp_path / "run"], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    lines = calls.read_text().splitlines()
+    assert [("uv" if line.startswith(f"{tmp_path}/uv") else "pip") for line in lines] == programs
+    each = len(lines) // 2
+    assert all(line.endswith("--no-deps --require-hashes --requirement requirements.lock") for line in lines[:each])
+    assert all(line.endswith("--no-deps --no-build-isolation --editable .") for line in lines[each:])
 
 
 def test_the_tests_run_with_the_versions_that_run():

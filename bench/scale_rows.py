@@ -249,7 +249,8 @@ class Filling:
 
     def _count(self) -> None:
         hourly_counts.SLICE = SLICE
-        count_slices.WHOLE = count_slices.STEP = Pace(SLICE, SLICE, math.inf)
+        count_slices.WHOLE = Pace(SLICE, SLICE, math.inf)
+        count_slices.STEPS = (count_slices.WHOLE,) * len(count_slices.STEPS)
         while hourly_counts.advance():
             progress(f"{self.rows:,} events: {hourly_counts.watermark() / self.rows:.0%} counted by hour")
 

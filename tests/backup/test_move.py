@@ -13,6 +13,7 @@ from app.store import database as store
 from app.store.backends import payloads
 from app.store.models import Counted, Event, HourlyCount
 from app.store.operations.postgres_rows import PostgresTarget
+from app.store.step_size import Pace
 from tests.backup.conftest import ODD_ITEMS, ODD_VERSIONS, count, installation, rows
 from tests.support.client import Client, event
 from tests.support.running import wait_until
@@ -90,7 +91,7 @@ def test_a_slice_that_was_being_counted_is_counted_once_in_the_new_database(
     app, services, content, settings, target, redis_url, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("app.store.events.count_slices.STEP.size", 1)
+        patch.setattr("app.store.events.count_slices.STEPS", [Pace(1, 1)] * 3)
         patch.setattr("app.store.events.count_slices.pause", lambda began: 1 / 0)
         Client(app, None).send(event(type="A"), event(type="B"), event(type="C"))
         with pytest.raises(ZeroDivisionError):

@@ -8,6 +8,7 @@ import pytest
 
 from app.store import database as store
 from app.store.models import Counted, DailyCount, DailyCustomerCount, Event, HourlyCount, Report
+from app.store.step_size import Pace
 from tests.backup.conftest import count, installation
 from tests.support.client import Client, event
 from tests.support.rows import numbered
@@ -98,7 +99,7 @@ def test_a_slice_that_is_being_counted_is_no_problem(sqlite_url, redis_url, tmp_
     def stop(began: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("app.store.events.count_slices.STEP.size", 1)
+    monkeypatch.setattr("app.store.events.count_slices.STEPS", [Pace(1, 1)] * 3)
     monkeypatch.setattr("app.store.events.count_slices.pause", stop)
     with installation(tmp_path, sqlite_url, redis_url) as (_, services):
         numbered(HOURLY, 20)

@@ -15,20 +15,22 @@ counted code is therefore in `observed_code`, even if the process that stored th
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import orjson
 
 from app.store.database import database
 from app.store.events import daily_counts
-from app.store.events.daily_counts import DailyTable
 from app.store.models import Counted
 from app.store.queries import execute
 from app.store.step_size import Pace, pause
 from app.support.clock import HOUR_MS
 
-STEP = Pace(500, 10_000)  # groups per transaction on SQLite
+# Groups per transaction on SQLite, of the counts by hour and of each table by day: a row takes longer in one of them.
+STEPS = tuple(Pace(500, 10_000) for _ in (None, *daily_counts.TABLES))
 WHOLE = Pace(250_000, 1_000_000, seconds=10.0)  # events per transaction on PostgreSQL, for which erasure waits
 
 HOUR = f"timestamp / {HOUR_MS} * {HOUR_MS}"
@@ -50,7 +52,6 @@ NOTE_SEEN = """
     ON CONFLICT (customer, product, type) DO UPDATE SET is_erased = false,
         width = CASE WHEN observed_code.width < excluded.width THEN excluded.width ELSE observed_code.width END"""
 
-STEP_GROUPS = "temp.slice WHERE rowid > {done:d} AND rowid <= {to:d}"
 ADD_STEP = """
     INSERT INTO hourly_count (customer, product, type, hour, number, first_at, last_at)
     SELECT customer, product, type, hour, number, first_at, last_at FROM {groups}
@@ -176,63 +177,59 @@ def _add_whole(slice_: Slice, groups: str) -> bool:
 
 
 def _add_in_steps(slice_: Slice, groups: str) -> bool:
-    sums = {_table(table): table.sums("temp.slice") for table in daily_counts.TABLES}
+    sums = [table.sums(f"temp.{_temporary(0)}") for table in daily_counts.TABLES]
     sizes = []
-    for name, rows in {"slice": groups, **sums}.items():
-        database.execute_sql(f"DROP TABLE IF EXISTS temp.{name}")
-        database.execute_sql(f"CREATE TEMP TABLE {name} AS {rows}")
-        sizes.append(database.fetch_int(f"SELECT count(*) FROM temp.{name}"))
-    number, done = sum(sizes), slice_.done
+    for place, rows in enumerate([groups, *sums]):
+        database.execute_sql(f"DROP TABLE IF EXISTS temp.{_temporary(place)}")
+        database.execute_sql(f"CREATE TEMP TABLE {_temporary(place)} AS {rows}")
+        sizes.append(database.fetch_int(f"SELECT count(*) FROM temp.{_temporary(place)}"))
+    ends, done = list(accumulate(sizes)), slice_.done
     try:
         with database.without_checkpoints():
             while True:
-                began, to = time.monotonic(), min(done + STEP.size, number)
-                if not _step(slice_, done, to, sizes):
+                place = bisect_right(ends, done, hi=len(ends) - 1)
+                began, to = time.monotonic(), min(done + STEPS[place].size, ends[place])
+                if not _step(slice_, place, done, to, ends):
                     return False
                 database.checkpoint()
-                if to >= number:
+                if to >= ends[-1]:
                     return True
                 done = to
                 pause(began)
     finally:
-        for name in ("slice", *sums):
-            database.execute_sql(f"DROP TABLE temp.{name}")
+        for place in range(len(sizes)):
+            database.execute_sql(f"DROP TABLE temp.{_temporary(place)}")
 
 
-def _table(table: DailyTable) -> str:
-    """Return the name of the temporary table of a slice's groups by day."""
-    return f"slice_{table.name}"
+def _temporary(place: int) -> str:
+    """Return the name of the temporary table of a slice's groups, by hour (0) or for a table by day (from 1 on)."""
+    return f"slice_{place}"
 
 
-def _step(slice_: Slice, done: int, to: int, sizes: Sequence[int]) -> bool:
-    """Count some groups, or return False if another process has counted them.
+def _step(slice_: Slice, place: int, done: int, to: int, ends: Sequence[int]) -> bool:
+    """Count some groups of one temporary table, or return False if another process has counted them.
 
     Args:
-        sizes: the number of groups by hour, and of those by day of each table, in order.
+        done, to: of all groups of the slice, those after `done` up to `to`.
+        ends: the number of all groups up to the end of each temporary table.
     """
-    groups = STEP_GROUPS.format(done=done, to=to)
-    note = NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3")
-    is_last = to >= sum(sizes)
-    place = (slice_.end, 0, None) if is_last else (slice_.begin, to, slice_.end)
-    with database.atomic(), STEP.step():
+    begin = ends[place - 1] if place else 0
+    groups = f"temp.{_temporary(place)} WHERE rowid > {done - begin:d} AND rowid <= {to - begin:d}"
+    table = daily_counts.TABLES[place - 1] if place else None
+    total = {None: "total", daily_counts.OF_CUSTOMERS: "daily_customer_total"}.get(table)
+    more = f", {total} = {total} + (SELECT coalesce(sum(number), 0) FROM {groups})" if total else ""
+    progress = (slice_.end, 0, None) if to >= ends[-1] else (slice_.begin, to, slice_.end)
+    with database.atomic(), STEPS[place].step():
         moved = database.execute_sql(
-            f"UPDATE counted SET up_to = ?, slice_groups = ?, slice_end = ?, "  # noqa: S608
-            f"total = total + (SELECT coalesce(sum(number), 0) FROM {groups}) "
+            f"UPDATE counted SET up_to = ?, slice_groups = ?, slice_end = ?{more} "  # noqa: S608
             "WHERE up_to = ? AND slice_groups = ? AND (slice_end IS NULL OR slice_end = ?)",
-            (*place, slice_.begin, done, slice_.end),
+            (*progress, slice_.begin, done, slice_.end),
         )
         if moved.rowcount != 1:
             return False
-        if done < sizes[0]:
+        if table:
+            database.execute_sql(table.add(f"SELECT * FROM {groups}"))
+        else:
             database.execute_sql(ADD_STEP.format(groups=groups))
-            database.execute_sql(note)
-        begin = sizes[0]
-        for table, size in zip(daily_counts.TABLES, sizes[1:], strict=True):
-            if to > begin and done < begin + size:
-                rows = f"FROM temp.{_table(table)} WHERE rowid > {done - begin:d} AND rowid <= {to - begin:d}"
-                database.execute_sql(table.add(f"SELECT * {rows}"))
-                if table is daily_counts.OF_CUSTOMERS:
-                    added = f"daily_customer_total + (SELECT sum(number) {rows})"
-                    database.execute_sql(f"UPDATE counted SET daily_customer_total = {added}")  # noqa: S608
-            begin += size
+            database.execute_sql(NOTE_SEEN.format(clock=database.clock_ms, groups=groups, order="1, 2, 3"))
     return True

@@ -141,7 +141,7 @@ def test_counts_are_exact_however_many_events_are_counted_beforehand(admin, anal
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("steps", [1, 4, 33])
 def test_counts_are_exact_while_a_slice_is_being_counted_in_steps(admin, scattered, monkeypatch, steps):
-    monkeypatch.setattr(count_slices, "STEP", Pace(2, 2))
+    monkeypatch.setattr(count_slices, "STEPS", [Pace(2, 2)] * 3)
     scattered(20)
     while hourly_counts.advance():
         pass

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.both_databases
 @pytest.fixture(autouse=True)
 def small_steps(app, monkeypatch) -> None:
     monkeypatch.setattr(daily_customer_counts, "STEP", Pace(3, 3))
-    monkeypatch.setattr(count_slices, "STEP", Pace(3, 3))
+    monkeypatch.setattr(count_slices, "STEPS", [Pace(3, 3)] * 3)
 
 
 def store_events(chance: random.Random, number: int) -> None:
@@ -212,8 +212,8 @@ class TestSteps:
         store_events(random.Random(9), 20)
         step = count_slices._step
 
-        def take_some(slice_: object, done: int, to: int, sizes: list[int]) -> bool:
-            return done <= sizes[0] + sizes[1] and step(slice_, done, to, sizes)
+        def take_some(slice_: object, place: int, done: int, to: int, ends: list[int]) -> bool:
+            return done <= ends[1] and step(slice_, place, done, to, ends)
 
         monkeypatch.setattr(count_slices, "_step", take_some)
         before = total()

@@ -213,7 +213,7 @@ class TestSteps:
 
     @pytest.fixture(autouse=True)
     def small_steps(self, monkeypatch) -> None:
-        monkeypatch.setattr(count_slices, "STEP", Pace(7, 7))
+        monkeypatch.setattr(count_slices, "STEPS", [Pace(7, 7)] * 3)
 
     def test_a_transaction_counts_at_most_one_step_of_groups(self, app, statements):
         scatter(30)

@@ -33,7 +33,7 @@ from tests.support.client import Client
 from tests.support.emptied import Database
 from tests.support.pace import SOAK
 from tests.support.s3 import CREDENTIALS, S3
-from tests.support.turns import ByService, is_of_its_database, tried_by_turns
+from tests.support.turns import ByService, in_order, is_of_its_database, tried_by_turns
 
 PASSWORD = "correct horse"
 RATE_LIMIT_SECONDS = rate_limit.TIMEOUT_SECONDS
@@ -51,9 +51,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run tests on the databases in turn, and those with browsers and real processes first, because they take
-    longest.
-    """
+    """Run tests on the databases in turn, in the order of `in_order`."""
     elsewhere = {item for item in items if not is_of_its_database(item)}
     config.hook.pytest_deselected(items=[item for item in items if item in elsewhere])
     items[:] = [item for item in items if item not in elsewhere]
@@ -62,8 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped = long | tried_by_turns([item for item in items if item not in long])
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])
         items[:] = [item for item in items if item not in dropped]
-    order = ("browser", "processes")
-    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in order])
+    items[:] = in_order(items)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,4 +1,4 @@
-"""Which tests run on which database, and which of them share a process."""
+"""Which tests run on which database, which of them share a process, and in which order they run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 ROOMS = ("admin", "api", "backup", "cli", "processes", "security", "services")
 KNOW_NO_DATABASE = tuple(f"tests/{room}/" for room in ROOMS)
 TOGETHER = ("tests/browser", "tests/flows", "tests/install")  # folders whose files share a service or packages
+OTHERS = 3  # groups that follow each one with browsers or processes
 
 
 def is_of_its_database(item: pytest.Item) -> bool:
@@ -43,11 +44,37 @@ def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
     return dropped
 
 
-class ByService(LoadScopeScheduling):
-    """Gives all tests of a file to one process, and those of each folder of `TOGETHER` to one, so that no shared
-    fixture starts twice.
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items in the order in which they run, by group: browsers first, because theirs takes longest.
+
+    Tests wait for browsers and real processes, and use the processors little. Each of their groups is followed by some
+    of the others, so that another process runs those meanwhile.
     """
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        groups.setdefault(group(item.nodeid), []).append(item)
+    waiting = [name for name in groups if _waits(groups[name])]
+    waiting.sort(key=lambda name: not any(item.get_closest_marker("browser") for item in groups[name]))
+    others = [name for name in groups if name not in waiting]
+    order: list[str] = []
+    for place, name in enumerate(waiting):
+        order += [name, *others[place * OTHERS : (place + 1) * OTHERS]]
+    order += others[len(waiting) * OTHERS :]
+    return [item for name in order for item in groups[name]]
+
+
+def group(nodeid: str) -> str:
+    """Return the file of a test, or its folder if that is one of `TOGETHER`."""
+    path = nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if path.startswith(f"{folder}/")), path)
+
+
+def _waits(items: list[pytest.Item]) -> bool:
+    return any(item.get_closest_marker(name) for item in items for name in ("browser", "processes"))
+
+
+class ByService(LoadScopeScheduling):
+    """Gives all tests of a group to one process, so that no shared fixture starts twice."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return next((folder for folder in TOGETHER if path.startswith(f"{folder}/")), path)
+        return group(nodeid)

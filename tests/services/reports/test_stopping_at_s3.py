@@ -46,8 +46,10 @@ def settings(settings: Settings, wire: Wire) -> Settings:
 
 
 @pytest.fixture
-def hang_at(wire: Wire, monkeypatch, small_parts):
-    """Return a function that makes the store hang at a step of a report."""
+def hang_at(app, wire: Wire, monkeypatch, small_parts):
+    """A function that makes the store hang at a step of a report. It works again before the end of the application,
+    which waits for its threads.
+    """
 
     def prepare(step: str) -> None:
         if step == "one request":
@@ -65,7 +67,8 @@ def hang_at(wire: Wire, monkeypatch, small_parts):
         else:
             hang_before(monkeypatch, wire, runner.Attempt, "_copy")
 
-    return prepare
+    yield prepare
+    wire.restore()
 
 
 def hang_before(monkeypatch, wire: Wire, owner: type, name: str) -> None:

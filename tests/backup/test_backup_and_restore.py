@@ -15,6 +15,7 @@ from app.exceptions import BackupFailed, BackupRunning
 from app.services import Services
 from app.services.operations.archive import SETTINGS, archive_names, find_archive
 from app.store import database as store
+from app.store.backends import postgres
 from app.store.models import Event, Report
 from app.store.operations import postgres_rows, transfer
 from tests.backup.conftest import SECRET, erase_last, installation, rows
@@ -89,6 +90,13 @@ def test_connections_that_postgresql_is_still_closing_refuse_neither_a_restore_n
     Timer(0.2, leaving.close).start()
     with transfer.snapshot(postgres_url) as source:
         assert source.tables()
+
+
+def test_a_backup_can_be_made_while_an_index_is_created(postgres_url):
+    with psycopg.connect(postgres_url) as indexing:
+        indexing.execute("SELECT pg_advisory_xact_lock(%s)", (postgres.ITEM_INDEX,))
+        with transfer.snapshot(postgres_url) as source:
+            assert source.tables()
 
 
 @pytest.fixture

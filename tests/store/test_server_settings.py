@@ -32,6 +32,9 @@ ODD = {
     "extra_float_digits": "-15",
     "idle_session_timeout": "1h",
     "row_security": "off",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "quote_all_identifiers": "on",
 }
 
 
@@ -299,7 +302,7 @@ class Pooled:
         return self.row
 
 
-@pytest.mark.parametrize("name", ["synchronous_commit", "default_transaction_isolation"])
+@pytest.mark.parametrize("name", ["synchronous_commit", "default_transaction_isolation", "array_nulls"])
 def test_a_pooler_that_would_lose_a_setting_is_rejected_with_the_fix(name):
     with pytest.raises(DatabaseUnsuitable, match=f"connection pooler, .+: ALTER ROLE .tally. SET {name} = '.+'"):
         postgres.set_up(Pooled(**{name: "off"}))

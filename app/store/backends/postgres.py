@@ -29,6 +29,7 @@ ACCEPTANCE = 7_201_001  # shared by transactions that insert events, exclusive w
 MIGRATION = 7_201_002
 ERASURE = 7_201_003
 ITEM_INDEX = 7_201_004
+BACKUP = 7_201_005
 
 # The current holders of the shared lock.
 INSERTING = f"""
@@ -46,11 +47,13 @@ COPY_EVENTS = f"COPY event ({NAMES}) FROM STDIN"
 WHOLE_GROUP = f"{BEGIN_GROUP}; {COPY_EVENTS}; COMMIT".encode()
 
 # Session settings that Tally requires regardless of the role, the database and the server: a commit is on disk when it
-# returns, a statement sees everything committed before it, and string literals are interpreted literally.
+# returns, a statement sees everything committed before it, string literals are interpreted literally, and a null in a
+# context does not become the text "NULL".
 SESSION = {
     "default_transaction_isolation": ("read committed",),
     "synchronous_commit": ("on", "local", "remote_write", "remote_apply"),  # the first one, unless another is set
     "standard_conforming_strings": ("on",),
+    "array_nulls": ("on",),
     "DateStyle": ("ISO, YMD", "ISO, MDY", "ISO, DMY"),
 }
 KEPT_BY_POOLERS = ("standard_conforming_strings", "DateStyle")  # pgbouncer restores these for each transaction

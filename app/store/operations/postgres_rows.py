@@ -22,7 +22,7 @@ from psycopg.sql import Literal
 
 from app.exceptions import BackupFailed, BackupRunning, DatabaseUnsuitable
 from app.store.backends.availability import translated
-from app.store.backends.postgres import CONNECT_SECONDS, LIFTED, PostgresBackend, set_up
+from app.store.backends.postgres import BACKUP, CONNECT_SECONDS, LIFTED, PostgresBackend, set_up
 from app.store.database import MIGRATIONS
 from app.store.operations.table_rows import (
     BYTES,
@@ -43,7 +43,6 @@ from app.store.operations.table_rows import (
 
 _translated = partial(driver_errors, psycopg.Error, "PostgreSQL")
 INCOMING = "tally_incoming"  # the schema of tables that are not complete yet
-BACKUP = 7_201_004  # an advisory lock; see `app.store.backends.postgres`
 BLOCK_BYTES = 512 * 1024
 SWITCH_SECONDS = 20  # how long the tables' locks may take when they are replaced
 CLOSING_SECONDS = 3.0  # how long the server may take to notice that a process closed its connection or was killed

@@ -14,10 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from flask import Blueprint, current_app, redirect, request
+from werkzeug.exceptions import PreconditionFailed
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import FileWrapper
 
-from app.api.openapi.components import DOWNLOADS_ERROR, LINK_ERROR, RANGE_ERROR
+from app.api.openapi.components import DOWNLOADS_ERROR, LINK_ERROR, MATCH_ERROR, RANGE_ERROR
 from app.api.openapi.operations import Operation, described_file, described_redirect
 from app.auth import current_principal, services
 from app.exceptions import LinkInvalid, RateLimited, ReportExpired
@@ -42,6 +43,7 @@ download_slots = threading.BoundedSemaphore(MAX_DOWNLOADS)
         "302": described_redirect("Where an S3 store has it, for a minute."),
         "304": {"description": "The file that `If-None-Match` names."},
         "403": LINK_ERROR,
+        "412": MATCH_ERROR,
         "416": RANGE_ERROR,
         "429": DOWNLOADS_ERROR,
     },
@@ -112,6 +114,8 @@ def _send(response: Response, size: int, path: Path) -> None:
     environ = {key: value for key, value in request.environ.items() if is_one or key != "HTTP_RANGE"}
     try:
         response.make_conditional(environ, accept_ranges=True, complete_length=size)
+        if response.status_code == PreconditionFailed.code:  # it would still contain the file
+            raise PreconditionFailed("The file is another one than If-Match names.")
     except BaseException:
         response.close()
         raise

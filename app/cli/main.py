@@ -6,6 +6,8 @@ the settings are invalid. Errors are one line on standard error: 1 is a failure,
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -26,12 +28,14 @@ from app.version import VERSION
 
 EPILOG = "Settings are environment variables, or lines of a file .env in this folder; `tally settings list` shows them."
 IMPORTING = ("serve", "web", "worker", "reload")  # they start programs whose first place to import from is this folder
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MODULES = ("app", "app.py", "wsgi.py", "worker.py")
 
 
 def main() -> NoReturn:
     """Run the command line, and exit with its code."""
     os.environ["FLASK_RUN_FROM_CLI"] = "true"  # as `flask` does: a command that only reads creates no key
+    _write_whole()
     try:
         code = tally.main(prog_name="tally", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -43,7 +47,20 @@ def main() -> NoReturn:
     except click.Abort:
         click.echo("Aborted.", err=True)
         code = 1
+    except OSError as error:
+        if error.errno not in FULL or error.filename:
+            raise
+        click.echo(f"Error: Cannot write the output: {error.strerror}.", err=True)
+        os._exit(1)  # at a usual exit, Python would try to write the rest
     sys.exit(code)
+
+
+def _write_whole() -> None:
+    """Make standard output write all or fail. With PYTHONUNBUFFERED, Python ignores that a full disk took a part."""
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, write_through=True)
 
 
 def load_application() -> Flask:

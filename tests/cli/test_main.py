@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -52,6 +55,22 @@ def test_a_failure_is_one_line_and_exits_with_one(tally):
     assert said.startswith("Error: ")
     assert "product" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["", "1"], ids=["buffered", "unbuffered"])
+def test_output_that_a_full_disk_takes_in_part_is_a_failure_in_one_line(name, tmp_path):
+    """A limit on the size of files has the same effect as a full disk: the system writes a part of the text."""
+    script = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); from app.cli.main import main; main()"
+    )
+    with (tmp_path / "help").open("wb") as file:
+        command = [sys.executable, "-B", "-c", script, "--help"]
+        ended = subprocess.run(
+            command, env=os.environ | {"PYTHONUNBUFFERED": name}, stdout=file, stderr=subprocess.PIPE
+        )
+    assert (tmp_path / "help").stat().st_size == 100
+    assert (ended.returncode, ended.stderr) == (1, b"Error: Cannot write the output: File too large.\n")
 
 
 def test_a_command_works_as_under_flask(tally, services):

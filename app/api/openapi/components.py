@@ -226,6 +226,11 @@ LOGIN_ERROR = _error(
     "Too many wrong passwords came from your address. Try again in 42 seconds.",
     headers=("Retry-After",),
 )
+MATCH_ERROR = _error(
+    "the file is another one than `If-Match` names.",
+    "REQUEST_INPUT_MALFORMED",
+    "The file is another one than If-Match names.",
+)
 RANGE_ERROR = _error(
     "the file has no such part.", "REQUEST_INPUT_MALFORMED", "The server cannot provide the requested range."
 )

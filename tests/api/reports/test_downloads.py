@@ -141,6 +141,13 @@ class TestConditional:
             assert answer.headers["ETag"] == tag
         assert nobody.get(link, headers={"If-None-Match": '"another"'}).get_data() == FILE
 
+    def test_another_etag_than_if_match_names_returns_412_without_the_file(self, nobody, link):
+        tag = nobody.get(link).headers["ETag"]
+        assert nobody.get(link, headers={"If-Match": tag}).get_data() == FILE
+        answer = nobody.get(link, headers={"If-Match": '"another"'})
+        assert (answer.status_code, root(answer)) == (412, "REQUEST_INPUT_MALFORMED")
+        assert FILE not in answer.get_data()
+
     def test_an_unmodified_file_returns_304(self, nobody, link):
         moment = nobody.get(link).headers["Last-Modified"]
         assert nobody.get(link, headers={"If-Modified-Since": moment}).status_code == 304
@@ -172,6 +179,7 @@ class TestSlots:
             nobody.get(link, headers={"Range": "bytes=2-3"})
             nobody.get(link, headers={"Range": "bytes=100-"})
             nobody.get(link, headers={"If-None-Match": tag})
+            nobody.get(link, headers={"If-Match": '"another"'})
             nobody.get(link + "x")
         assert files.download_slots._value == 2
 

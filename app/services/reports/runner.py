@@ -49,6 +49,7 @@ from app.store.reports import reports as store
 from app.store.reports.reports import Outcome
 
 BACKOFF_MS = 1_000  # delay after the first failure; tripled after each further failure
+MAX_BACKOFF_MS = 60_000
 MAX_REASON_LENGTH = 1000  # characters
 WAIT_SECONDS = 0.05  # poll interval for parts that other workers write
 STEADY_SECONDS = 2.0  # minimum running time before an attempt lets smaller reports run first
@@ -205,7 +206,7 @@ class Runner:
             return
         current = store.by_job(report.job) or report
         stalled = current.stalled_attempts + 1
-        pause = BACKOFF_MS * 3 ** max(0, stalled - 1)
+        pause = min(MAX_BACKOFF_MS, BACKOFF_MS * 3 ** max(0, stalled - 1))
         with transaction():
             store.end_attempt(report.job, token, Outcome.FAILED, store.now(), reason=reason, rows=report.rows)
             given = store.give_back(report.job, token, stalled_attempts=stalled, next_attempt_at=store.clock() + pause)

@@ -20,6 +20,7 @@ from app.store.models import Report, ScheduleRecipient
 from app.store.models import ReportAttempt as Attempt
 from app.store.models import ReportPart as Part
 from app.store.queries import AnySelect, among, equal, execute, fetch, fetch_column, fetch_int, find_one
+from app.support.clock import SKEW_MS
 
 RUNNING, COMPLETE, TIMEOUT, FAILED = "RUNNING", "COMPLETE", "TIMEOUT", "FAILED"
 # The states that people see.
@@ -179,7 +180,17 @@ def small_waits(most: int) -> bool:
 
 
 def _due() -> Select:
-    return Report.select().where(WAITS, Report.next_attempt_at.is_null() | (Report.next_attempt_at <= clock()))
+    is_due = (Report.next_attempt_at <= clock()) | _is_ahead(Report.next_attempt_at)
+    return Report.select().where(WAITS, Report.next_attempt_at.is_null() | is_due)
+
+
+def _is_silent(heartbeat_at: ColumnBase, milliseconds: int) -> Expression:
+    return (heartbeat_at < clock() - milliseconds) | _is_ahead(heartbeat_at)
+
+
+def _is_ahead(column: ColumnBase) -> Expression:
+    """Return the condition that a time is so far ahead that the clock was set back since, or was of another server."""
+    return column > clock() + SKEW_MS
 
 
 def _in_brief(query: Select) -> list[Waiting]:
@@ -253,7 +264,7 @@ def held_by(worker: str) -> list[Report]:
 
 def silent(milliseconds: int) -> list[Report]:
     """Return the held reports without a heartbeat for a time."""
-    return list(Report.select().where(HELD, Report.heartbeat_at < clock() - milliseconds))
+    return list(Report.select().where(HELD, _is_silent(Report.heartbeat_at, milliseconds)))
 
 
 def overdue(milliseconds: int) -> list[Report]:
@@ -365,8 +376,8 @@ def release_parts_of(worker: str) -> None:
 
 def release_silent_parts(job: str, milliseconds: int) -> None:
     """Release the unfinished parts of a report that have had no heartbeat for a time."""
-    quiet = Part.heartbeat_at < clock() - milliseconds
-    execute(Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, quiet))
+    is_silent = _is_silent(Part.heartbeat_at, milliseconds)
+    execute(Part.update(token=None, worker=None, rows=0).where(Part.job == job, ~Part.done, is_silent))
 
 
 def parts(job: str) -> list[Part]:

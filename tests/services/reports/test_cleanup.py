@@ -18,9 +18,10 @@ from app.exceptions import QueueUnavailable, StorageFailed
 from app.redis import queue as queue_room
 from app.services.reports import part_writer as module
 from app.storage.local import LocalStorage
-from app.store.models import Report
+from app.store.database import database
+from app.store.models import Report, ReportPart
 from app.store.reports import reports as store
-from app.support.clock import now
+from app.support.clock import HOUR_MS, now
 from tests.support.threads import at_once
 
 
@@ -299,3 +300,22 @@ def test_a_report_is_queued_again_after_its_retry_pause(services, job, row, queu
     assert queued() == [job]
     services.runner.work("worker")
     assert row(job).status == "COMPLETE"
+
+
+def test_a_clock_that_is_set_back_stalls_neither_a_waiting_report_nor_one_whose_worker_died(services, job, row):
+    change(job, next_attempt_at=store.clock() + HOUR_MS)
+    assert [report.job for report in store.due()] == [job]
+    claim_long_ago(job, milliseconds=-HOUR_MS)
+    services.reports.cleanup.clean_up()
+    assert (row(job).token, row(job).stalled_attempts) == (None, 1)
+
+
+def test_a_part_whose_writer_died_before_the_clock_was_set_back_is_released(job):
+    with database.atomic():
+        store.plan_parts(job, [(None, None)])
+    part = store.claim_part(job, "token", "worker")
+    store.release_silent_parts(job, module.SILENT_MS)
+    assert store.note_part(part, "token")
+    ReportPart.update(heartbeat_at=store.clock() + HOUR_MS).execute()
+    store.release_silent_parts(job, module.SILENT_MS)
+    assert not store.note_part(part, "token")

@@ -16,6 +16,7 @@ from app import create_app
 from app.exceptions import Forbidden, ReportFailed, StoreUnavailable
 from app.services.people.principal import SYSTEM
 from app.store.events import select
+from app.store.models import Report
 from app.store.reports import reports as store
 from tests.support.client import event, root
 from tests.support.pace import slack
@@ -155,6 +156,15 @@ def test_a_database_error_fails_the_report(services, job, row, files, monkeypatc
     services.runner.run(job)
     assert (row(job).status, files()) == ("FAILED", [])
     assert "nowhere" in row(job).reason
+
+
+@pytest.mark.settings(report_attempts=100)
+def test_the_pause_between_attempts_grows_to_a_minute(services, job, row, wrap_lines):
+    Report.update(stalled_attempts=98).execute()
+    wrap_lines(raising(ValueError("again")))
+    services.runner.run(job)
+    pause = row(job).next_attempt_at - row(job).heartbeat_at
+    assert 59_000 < pause <= 60_000
 
 
 @pytest.mark.settings(report_attempts=3)

@@ -66,6 +66,18 @@ def test_the_scheduler_makes_a_backup_when_one_is_due_and_keeps_the_newest(servi
     assert first[0] not in names()
 
 
+def test_backups_dated_in_the_future_neither_stop_others_nor_outlast_them(services, content, clock, names):
+    clock(40 * 24)
+    services.scheduler.run_all()
+    wrong = names()
+    clock(-40 * 24)
+    for number in (2, 2, 2):
+        services.scheduler.run_all()
+        assert len(names()) == number
+        clock(6.1)
+    assert wrong[0] not in names()
+
+
 def test_a_failure_is_logged_and_tried_again_after_a_quarter_of_an_hour(
     services, content, clock, names, settings, errors
 ):

@@ -42,7 +42,7 @@ from app.store import database
 from app.store.operations import transfer
 from app.store.operations.table_rows import Lines, Table
 from app.store.operations.transfer import Source
-from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS, now
+from app.support.clock import DAY_MS, HOUR_MS, MINUTE_MS, SKEW_MS, now
 from app.support.timed_call import TimedCall
 from app.support.ttl_cache import TTLCache
 from app.version import VERSION
@@ -161,9 +161,12 @@ class Backups:
         return made.address
 
     def latest(self, url: str) -> int | None:
-        """Return when the latest complete backup in a place was made, in milliseconds, or None if there is none."""
+        """Return when the latest complete backup in a place was made, in milliseconds, or None if there is none.
+
+        Those of a clock that was wrong, dated in the future, do not count: backups would cease until then.
+        """
         complete, _ = archive_names(self.place(url))
-        return created_at(complete[-1]) if complete else None
+        return max((created_at(name) for name in complete if not _is_ahead(name)), default=None)
 
     def run_due(self) -> None:
         """Make a backup in BACKUP_URL if the last one is BACKUP_EVERY hours old, and remove all but BACKUP_KEEP.
@@ -171,7 +174,7 @@ class Backups:
         A failure is logged, and the backup is tried again later.
         """
         settings = self._settings
-        if not settings.backup_url or now() < self._not_before:
+        if not settings.backup_url or 0 < self._not_before - now() <= RETRY_MS:
             return
         try:
             latest = self.latest(settings.backup_url)
@@ -211,11 +214,14 @@ class Backups:
     def prune(self, url: str, keep: int) -> list[str]:
         """Remove all but the newest complete backups, and what interrupted ones left a day ago or earlier.
 
+        Backups dated in the future are removed first, because later ones are dated before them.
+
         Returns:
             The names of what was removed.
         """
         place = self.place(url)
         complete, incomplete = archive_names(place)
+        complete.sort(key=lambda name: (not _is_ahead(name), name))
         dead = [name for name in incomplete if created_at(name) < now() - DEAD_MS]
         removed = complete[: max(0, len(complete) - keep)] + dead
         for name in removed:
@@ -260,6 +266,11 @@ class Backups:
                     writer.add(REPORTS + key, iter(lambda: stream.read(FILE_BYTES), b""))
             except FileMissing:  # it has expired in the meantime
                 continue
+
+
+def _is_ahead(name: str) -> bool:
+    """Return whether a backup is dated in the future, by a clock that was wrong."""
+    return created_at(name) > now() + SKEW_MS
 
 
 def address(url: str, name: str) -> str:

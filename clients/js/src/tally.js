@@ -77,6 +77,7 @@ const fileStore = (fs, folder) => {
   const flag = fs.constants.O_WRONLY | fs.constants.O_APPEND;
   const move = (from, to, more) =>
     attempt(() => (more ? fs.appendFileSync(path(from), more, { flag }) : fs.renameSync(path(from), path(to))));
+  const remove = (name) => fs.rmSync(path(name), { force: true });
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   return {
     id: process.pid,
@@ -84,8 +85,17 @@ const fileStore = (fs, folder) => {
     keys: () =>
       fs.readdirSync(folder).filter((name) => name.at(-1) != "~" || attempt(() => Date.now() - fs.statSync(path(name)).mtimeMs > LOOK)),
     get: (name) => attempt(() => fs.readFileSync(path(name), "utf8")),
-    put: (name, text) => (fs.writeFileSync(path("new" + name), text), move("new" + name, name)),
-    delete: (name) => fs.rmSync(path(name), { force: true }),
+    put(name, text) {
+      const part = "new" + name;
+      try {
+        fs.writeFileSync(path(part), text);
+      } catch (error) {
+        remove(part); // what a full disk took of it
+        throw error;
+      }
+      return move(part, name);
+    },
+    delete: remove,
     move,
   };
 };
@@ -199,6 +209,9 @@ export class Tally {
         if (done?.then) done = await done;
         if (done) continue;
       } catch (error) {
+        try {
+          await this.#seal(); // so that a flush sends what it has
+        } catch {}
         if (!/quota|nospc/i.test(error)) this.#store = mapStore(new Map());
         else if (!(await this.#drop(error))) {
           this.#lose("dropped", more, error);

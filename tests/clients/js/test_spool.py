@@ -150,6 +150,28 @@ def test_a_full_disk_drops_the_oldest_and_another_fault_keeps_events_in_memory(r
     assert service.contexts()[-2:] == [4, 5]
 
 
+def test_a_full_disk_leaves_no_parts_and_a_flush_sends_what_it_holds(run, service, spool):
+    [stats] = run("""
+        const fs = (await import("node:fs")).default;
+        const { writeFileSync } = fs;
+        const fail = () => { throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" }) };
+        const tally = open({ spool, batchBytes: 150 });
+        number(tally, 1, 2, 3, 4);
+        let full = 2;
+        fs.writeFileSync = (path, text) => {
+            writeFileSync(path, text.slice(0, full > 0 ? 9 : text.length));
+            if (full-- > 0) fail();
+        };
+        number(tally, 5, 6);
+        fs.appendFileSync = fail;
+        await tally.flush();
+        report(tally);
+    """)
+    assert stats["dropped"] == 2
+    assert service.contexts() == [3, 4, 5, 6]
+    assert [path.name for path in spool.iterdir()] == ["gate.0.0."]
+
+
 def test_the_folder_is_private(run, spool):
     run("open({ spool });")
     assert spool.stat().st_mode & 0o777 == 0o700

@@ -507,6 +507,15 @@ def test_admins_of_the_provider_do_not_replace_the_last_local_admin(app, provide
     assert Session.select().count() == 0
 
 
+def test_a_sign_in_in_a_second_window_leads_to_its_page_when_the_first_was_faster(app, provider):
+    visitor = Visitor(app)
+    first, second = (begin(visitor, next) for next in ("/admin/events", "/admin/reports"))
+    assert visitor.get(provider.approve(first, "anna")).headers["Location"] == "/admin/events"
+    session = Session.get()
+    assert visitor.get(provider.approve(second, "anna")).headers["Location"] == "/admin/reports"
+    assert Session.get().id == session.id  # so that forms open in the first window stay valid
+
+
 def test_used_states_are_purged_when_they_are_too_old_to_be_accepted(app, provider, services):
     enter(Visitor(app), provider)
     single_sign_on.purge()

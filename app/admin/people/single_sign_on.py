@@ -54,6 +54,8 @@ def return_from_provider() -> ResponseReturnValue:
     session[PENDING] = pending
     if wanted is None:
         return _fail(SignInInvalid(LOST, "unknown state"), LOST, 400)
+    if auth.current_principal():  # another window of this browser was faster
+        return redirect(next_page(wanted))
     try:
         found = services().single_sign_on.finish(state, request.args, request.remote_addr or "")
     except ServerFailed as error:
@@ -63,6 +65,7 @@ def return_from_provider() -> ResponseReturnValue:
     except SignInRefused as error:
         return _fail(error, str(error), 403)
     auth.sign_in(found.principal, found.provider)
+    session[PENDING] = pending  # of other windows, which the new session does not have
     return redirect(next_page(wanted))
 
 

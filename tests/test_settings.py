@@ -154,6 +154,7 @@ WRONG = {
     "SENDFILE_PREFIX": ["report-files", "/", "/a b/"],
     "SECRET_KEY": ["too short"],
     "PUBLIC_URL": [
+        "https://münchen.example",
         "tally.example",
         "https://",
         "https://tally.example:port",

@@ -191,6 +191,8 @@ def public(url: SplitResult) -> str | None:
     """Return what is wrong with the URL by which clients reach the service."""
     if not url.hostname or url.port == 0 or "@" in url.netloc:
         return "must name a host, and no password: https://tally.example.com."
+    if not url.hostname.isascii():
+        return "must name its host in ASCII, as browsers send it: https://xn--mnchen-3ya.example."
     if url.query or url.fragment:
         return "must end before ? and #."
     path = url.path.rstrip("/")

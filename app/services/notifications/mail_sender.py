@@ -164,7 +164,9 @@ class MailSender:
     def _envelope(self, name: str, address: str, id: str) -> EmailMessage:
         message = EmailMessage(policy=Policy())
         message["From"] = self.server.sender
-        message["To"] = Address(_plain(name), addr_spec=address)
+        # Python folds a long name at these signs as if they were not quoted.
+        shown = _plain(name).replace('"', "'").replace("\\", "/")
+        message["To"] = Address(shown, addr_spec=address)
         message["Date"] = formatdate()
         message["Message-ID"] = id
         message["Auto-Submitted"] = "auto-generated"
@@ -219,5 +221,8 @@ def _why_not(account: Account | None, customer: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what a mail header cannot have."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """Return a text without what a mail header cannot have.
+
+    Python would decode what looks like an encoded word (RFC 2047), and write the line ends that it hides.
+    """
+    return "".join(character if character.isprintable() else " " for character in text).replace("=?", "= ?")

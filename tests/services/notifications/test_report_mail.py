@@ -244,6 +244,27 @@ def test_a_name_with_signs_of_a_header_stays_a_name(services, server, complete, 
     assert server.got[0]["Subject"] == "a, b <c@evil.example>: report is ready"
 
 
+def test_a_name_that_hides_headers_in_an_encoded_word_stays_a_name(services, server, complete, deliver):
+    hidden = "=?utf-8?q?=0D=0ABcc:_x@evil.example=0D=0A=0D=0AHello?="
+    eve = services.accounts.add(hidden.replace(":", "="), "operator", None, "correct horse")
+    services.accounts.set_mail(eve, "eve@example.com")
+    complete(services.schedules.add(SYSTEM, WANTED | {"name": hidden, "recipients": [eve.name]}).schedule)
+    deliver()
+    (message,) = server.got
+    assert "Bcc" not in message
+    assert message["Subject"].strip() == f"{hidden.replace('=?', '= ?')}: report is ready"
+    assert [one.addr_spec for one in message["To"].addresses] == ["eve@example.com"]
+    assert "is ready:\r\n" in message.get_content()
+
+
+def test_the_address_after_a_long_name_with_quotes_is_readable(services, server, complete, deliver):
+    eve = services.accounts.add('a\\"b' * 25, "operator", None, "correct horse")
+    services.accounts.set_mail(eve, "eve@example.com")
+    complete(services.schedules.add(SYSTEM, WANTED | {"recipients": [eve.name]}).schedule)
+    deliver()
+    assert [one.addr_spec for one in server.got[0]["To"].addresses] == ["eve@example.com"]
+
+
 def test_a_test_goes_to_the_caller(services, server, anna):
     assert services.mail.test(anna) == f"{services.mail.server.name} accepted a test for {ADDRESS}."
     assert server.to == [[ADDRESS]]

@@ -336,7 +336,7 @@ export class Tally {
     } else if (status == 413 || (isOurs && [400, 403, 415].includes(status))) {
       lines.forEach((line, place) => {
         const { customer, product } = JSON.parse(line);
-        const part = status == 413 ? place * 2 < lines.length : status == 403 && [customer, product];
+        const part = status == 403 ? [customer, product] : status != 415 && place * 2 < lines.length;
         parts[part] = (parts[part] ?? "") + line + "\n";
       });
       const divided = Object.values(parts);

@@ -135,8 +135,9 @@ def test_what_can_be_corrected_and_the_errors_of_a_proxy_keep_the_events(run, se
     assert service.contexts() == [1]
 
 
-def test_a_batch_that_is_too_large_is_halved_until_one_event_is_rejected(run, service):
-    service.script = lambda request: Answer(413, b"<html>") if 7 in request.contexts else None
+@pytest.mark.parametrize("answer", [Answer(413, b"<html>"), error(400, "REQUEST_INPUT_MALFORMED")])
+def test_a_batch_that_is_refused_for_one_event_is_halved_until_that_is_rejected(run, service, answer):
+    service.script = lambda request: answer if 7 in request.contexts else None
     [stats] = run("const tally = open(); number(tally, ...Array(20).keys()); await tally.flush(); report(tally);")
     assert sorted(service.contexts()) == [number for number in range(20) if number != 7]
     assert (stats["sent"], stats["rejected"]) == (19, 1)

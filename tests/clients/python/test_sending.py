@@ -124,6 +124,17 @@ def test_a_batch_that_is_too_large_is_divided(service, connect):
     assert tally.stats.rejected == 0
 
 
+def test_an_event_for_which_a_batch_is_refused_does_not_keep_the_others(service, connect):
+    refused = []
+    tally = connect(batch_seconds=60, rejected=lambda events, reason: refused.extend(events))
+    service.script = lambda request: error(400, "REQUEST_INPUT_MALFORMED") if 7 in request.contexts else None
+    record(tally, *range(20))
+    assert tally.flush(slack(10))
+    assert service.contexts() == [number for number in range(20) if number != 7]
+    assert [event["context"] for event in refused] == [[7]]
+    assert tally.stats[:3] == (20, 19, 1)
+
+
 def test_events_outside_the_scope_of_the_key_do_not_keep_the_others(service, connect):
     tally = connect(batch_seconds=60, rejected=lambda events, reason: None)
 

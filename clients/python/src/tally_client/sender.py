@@ -21,6 +21,7 @@ FAILED_SECONDS = 0.01
 ADOPT_SECONDS = 10.0  # between two looks for events of processes that have ended
 HEADERS = {"Content-Type": "application/json", "Prefer": "handling=lenient"}
 VERDICTS = {400, 403, 413, 415}  # statuses that say that these events will never be accepted
+MALFORMED = 400  # one event may be why, for example if something before the service removes `Prefer`
 TOO_LARGE = 413
 OUTSIDE_SCOPE = 403
 KEY_REUSED = 422
@@ -196,7 +197,7 @@ class Sender:
             # Only this batch has the key, so it was stored, before the end of its file was lost in a power cut.
             log.warning("A batch of %d events had been stored before.", len(lines))
             self._succeed(batch, len(lines))
-        elif status == TOO_LARGE and len(lines) > 1:
+        elif len(lines) > 1 and (status == TOO_LARGE or (status == MALFORMED and response.code() is not None)):
             half = len(lines) // 2
             self._queue.split(batch, [lines[:half], lines[half:]])
         elif status == TOO_LARGE or (status in VERDICTS and response.code() is not None):

@@ -160,11 +160,16 @@ def test_a_report_about_several_products_tells_them_apart(tally, nobody, run):
     assert list(frame["product"]) == ["PORTFOLIO", "TRADER"]
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
-def test_a_report_without_an_event_has_no_rows(tally, nobody, run, format):
+@pytest.mark.parametrize(
+    "output",
+    [{}, {"header": False}, {"format": "jsonl"}, {"format": "jsonl", "compression": "gzip"}, {"format": "parquet"}],
+)
+def test_a_report_without_an_event_has_no_rows(tally, nobody, run, output):
     nobody.send(event())
-    report = run(tally.report(*CODES, end=1, format=format))
-    assert (len(report.to_pandas()), report.to_arrow().num_rows) == (0, 0)
+    report = run(tally.report(*CODES, end=1, **output))
+    frame = report.to_pandas()
+    assert (len(frame), report.to_arrow().num_rows) == (0, 0)
+    assert str(frame["timestamp" if output.get("header", True) else 0].dt.tz) == "UTC"
 
 
 def test_a_download_that_breaks_is_resumed_with_another_link(tally, nobody, run, port, url, tmp_path, monkeypatch):

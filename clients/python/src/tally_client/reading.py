@@ -39,6 +39,7 @@ PATIENCE_SECONDS = 60.0  # with a service that cannot be reached
 FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 5.0
 BLOCK_BYTES = 256 * 1024
+JSONL_FIELDS = ("customer", "product", "type", "timestamp", "context", "sequence", "batch", "received")
 MAX_HEAD_BYTES = 1024 * 1024  # within which the first line of a file ends
 DAY = timedelta(days=1)
 RANGE_RULE = f"{TIME_RULE}, or a date, which is the whole day in UTC"
@@ -311,16 +312,10 @@ class Report:
                 return pandas.read_parquet(path)
             if self.format == "jsonl":
                 frame = pandas.read_json(path, lines=True, dtype=False, date_unit="ms", compression=self._coding)
+                if frame.empty:
+                    frame = pandas.DataFrame(columns=JSONL_FIELDS)
             else:
-                frame = pandas.read_csv(
-                    path,
-                    sep=self._delimiter,
-                    header=0 if self._has_header else None,
-                    dtype=str,
-                    keep_default_na=False,
-                    na_values=[""],
-                    compression=self._coding,
-                )
+                frame = self._read_csv_frame(pandas, path)
         first = 0 if self.format == "csv" and not self._has_header else "timestamp"
         if first in frame:
             times = frame[first]
@@ -361,6 +356,20 @@ class Report:
         coding = self._output.get("compression", "none")
         return None if coding == "none" else str(coding)
 
+    def _read_csv_frame(self, pandas: Any, path: Path) -> Any:
+        try:
+            return pandas.read_csv(
+                path,
+                sep=self._delimiter,
+                header=0 if self._has_header else None,
+                dtype=str,
+                keep_default_na=False,
+                na_values=[""],
+                compression=self._coding,
+            )
+        except pandas.errors.EmptyDataError:  # neither events nor a header
+            return pandas.DataFrame({0: []})
+
     def _read_csv(self, arrow: Any, path: Path) -> Any:
         reading = import_module("pyarrow.csv")
         with arrow.input_stream(str(path), compression=self._coding) as file:
@@ -386,8 +395,9 @@ class Report:
         texts = dict.fromkeys(("customer", "product", "type", "version", "batch"), arrow.string())
         numbers = dict.fromkeys(("timestamp", "sequence", "received"), arrow.int64())
         schema = arrow.schema({**texts, **numbers, "context": arrow.list_(arrow.string())})
-        if not path.stat().st_size:
-            return schema.empty_table()
+        with arrow.input_stream(str(path), compression=self._coding) as file:
+            if not file.read(1):
+                return schema.empty_table()
         with arrow.input_stream(str(path), compression=self._coding) as file:
             return reading.read_json(file, parse_options=reading.ParseOptions(explicit_schema=schema))
 

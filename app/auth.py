@@ -142,6 +142,12 @@ def verify(name: str, password: str) -> Principal | None:
     return principal
 
 
+def verify_again() -> Principal | None:
+    """Return the user of the request's credentials as of now, or None if they are no longer valid; see `verify`."""
+    given = _credentials(request.headers.get("Authorization"))
+    return verify(given.username or "", given.password or "") if given else None
+
+
 @basic.error_handler
 def unauthorized(status: int) -> Response:
     """Return the 401 that existing clients expect, byte for byte."""

@@ -13,7 +13,7 @@ from app.api.openapi.components import CHANGES_ERROR
 from app.api.openapi.operations import JsonObject, Operation, described, described_body
 from app.api.query import FILTER, MAX_PAGE_SIZE, MORE, PAGE_SIZE, load_query, number
 from app.api.responses import JsonResponse
-from app.auth import caller, sent_key, services
+from app.auth import caller, sent_key, services, unauthorized, verify_again
 from app.schemas.events import encode_stored
 from app.schemas.reports import EventFilterSchema, FilterSchema
 from app.services.events.listing import LATEST
@@ -119,13 +119,14 @@ def index() -> Response:
 )
 def changes() -> Response:
     """Events that were accepted after a cursor, if need be after a wait for them."""
-    filter = load_query(FilterSchema(partial=True, only=CODES), lists=("types",))
-    found = services().changes.read(
-        caller(),
-        EventFilter(**filter),
-        number("limit", PAGE_SIZE, MAX_PAGE_SIZE),
-        request.args.get("after"),
-        number("wait", 0, MAX_WAIT_SECONDS, 0),
-        request.environ.get(STOPPING),
-    )
+    wanted = EventFilter(**load_query(FilterSchema(partial=True, only=CODES), lists=("types",)))
+    limit, after = number("limit", PAGE_SIZE, MAX_PAGE_SIZE), request.args.get("after")
+    wait, who = number("wait", 0, MAX_WAIT_SECONDS, 0), caller()
+    found = services().changes.read(who, wanted, limit, after, wait, request.environ.get(STOPPING))
+    if wait and found.events:
+        current = verify_again()  # the wait may have been long
+        if current is None:
+            return unauthorized(401)
+        if current != who:
+            found = services().changes.read(current, wanted, limit, after)
     return JsonResponse(encode_stored({"events": found.events, "next": found.next}))

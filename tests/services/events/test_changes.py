@@ -12,6 +12,7 @@ import pytest
 
 from app.exceptions import StoreUnavailable
 from app.services.events import changes
+from app.services.people import tokens
 from app.services.people.principal import SYSTEM
 from app.store.database import database
 from app.store.events import changes as store
@@ -183,6 +184,29 @@ def test_a_waiting_request_returns_soon_after_the_commit(nobody, admin):
         began = time.monotonic()
         assert len(waiting.result(timeout=60)["events"]) == 1
         assert time.monotonic() - began < slack(1)
+
+
+def test_what_is_revoked_or_reduced_during_a_wait_is_not_returned(app, services, nobody, monkeypatch):
+    who = services.accounts.add("bo", "operator", None, PASSWORD)
+    token, text = tokens.add(who, "t", ["events:read"])
+    client, feed = Client(nobody.app, ("any", text)), app.extensions["services"].changes
+    cursor, read = ask(client, "now")["next"], feed.read
+    send(nobody, "a")
+    changed: list[Callable[[], object]] = []
+
+    def read_and_change(*arguments):
+        found = read(*arguments)
+        if changed:
+            changed.pop()()
+        return found
+
+    monkeypatch.setattr(feed, "read", read_and_change)
+    assert len(ask(client, cursor, wait=60)["events"]) == 1
+    changed.append(lambda: services.accounts.change(who, "analyst", ["ANOTHER"]))
+    assert ask(client, cursor, wait=60)["events"] == []
+    changed.append(lambda: tokens.revoke(token))
+    services.accounts.change(who, "operator", None)
+    assert client.get(address(cursor, wait=60)).status_code == 401
 
 
 def test_a_wait_ends_without_an_event_after_its_time(admin, monkeypatch):

@@ -154,7 +154,7 @@ WRONG = {
     "SENDFILE_PREFIX": ["report-files", "/", "/a b/"],
     "SECRET_KEY": ["too short"],
     "PUBLIC_URL": [
-        "https://münchen.example",
+        "https://tally..example",
         "tally.example",
         "https://",
         "https://tally.example:port",
@@ -505,3 +505,9 @@ def test_the_roles_of_groups_are_those_of_the_service():
 def test_a_group_and_a_customer_may_have_any_character(entry, parsed):
     grant = values.role_grant(entry)
     assert (grant.group, grant.role, grant.customer) == parsed
+
+
+def test_links_have_the_host_of_public_url_in_ascii_as_browsers_and_mails_have_it():
+    settings = Settings(public_url="https://München.example:8443/tally")
+    assert settings.base_url == "https://xn--mnchen-3ya.example:8443/tally"
+    assert settings.mail_sender == "tally@xn--mnchen-3ya.example"

@@ -264,7 +264,7 @@ class Settings:
     def base_url(self) -> str:
         """Return the base URL of links, without a trailing slash. It never depends on the request's Host."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return values.in_ascii(urlsplit(self.public_url or f"http://{host}:{self.port}")).rstrip("/")
 
     @property
     def mail_sender(self) -> str:

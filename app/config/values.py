@@ -189,10 +189,8 @@ def mail_address(value: str) -> None:
 
 def public(url: SplitResult) -> str | None:
     """Return what is wrong with the URL by which clients reach the service."""
-    if not url.hostname or url.port == 0 or "@" in url.netloc:
+    if not url.hostname or url.port == 0 or "@" in url.netloc or not in_ascii(url):
         return "must name a host, and no password: https://tally.example.com."
-    if not url.hostname.isascii():
-        return "must name its host in ASCII, as browsers send it: https://xn--mnchen-3ya.example."
     if url.query or url.fragment:
         return "must end before ? and #."
     path = url.path.rstrip("/")
@@ -200,6 +198,14 @@ def public(url: SplitResult) -> str | None:
         return "has a path that is none such as /tally: letters, digits and - _ ~ . between single slashes."
     first = path[1:].partition("/")[0]
     return f"has a path that begins like one of the service's own: /{first}." if first in OWN_PATHS else None
+
+
+def in_ascii(url: SplitResult) -> str:
+    """Return a URL with its host as browsers and mails have it (IDNA), or "" if no host has such a name."""
+    try:
+        return url._replace(netloc=url.netloc.encode("idna").decode()).geturl()
+    except UnicodeError:
+        return ""
 
 
 def origins(values: list[str]) -> None:

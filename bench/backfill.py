@@ -30,6 +30,7 @@ from app.store.models import (
 )
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+HELD = 4 * MINUTE  # see `hold`
 FULL = "StorageFailed: The report files' disk is full: No space left on device."
 SILENT = "Its worker was not heard from any more."
 PAUSES = (0, 30_000, 34_000, 44_000, 72_000)  # from the first of five attempts, or the one before, to each
@@ -76,21 +77,31 @@ def time_out(report: Report, age: int) -> None:
 
 
 def leave_running(report: Report, worker: str) -> None:
-    """Leave a report at 64 % of a worker that does not count as silent."""
-    heard = now() + DAY
-    held = {"status": "RUNNING", "token": "held", "worker": worker, "heartbeat_at": heard, "ended_at": None}
-    held |= {"writing_began_at": heard - 41_000, "resumed_rows": 0, "began_at": now() - 43_000}
+    """Leave a report at 64 % of a worker, which `hold` keeps from counting as silent."""
+    held = {"status": "RUNNING", "token": "held", "worker": worker, "resumed_rows": 0, "ended_at": None}
+    hold(report)
     change(report, **held | WITHOUT_FILE | {"total": report.rows, "rows": report.rows * 64 // 100 + 1})
     ReportAttempt.update(ended_at=None, outcome=None).where(ReportAttempt.job == report.job).execute()
 
 
 def leave_waiting(report: Report, age: int) -> None:
-    """Leave a report waiting for a worker that does not come."""
-    waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "next_attempt_at": now() + DAY}
+    """Leave a report waiting for a worker that does not come as long as `hold` is called."""
+    waits = {"status": "RUNNING", "token": None, "worker": None, "planned": False, "next_attempt_at": now() + HELD}
     times = ("began_at", "claimed_at", "heartbeat_at", "writing_began_at", "ended_at")
     fresh = dict.fromkeys(("rows", "total", *times)) | {"attempt": 0}
     change(report, **waits | fresh | WITHOUT_FILE | {"started_at": now() - age})
     ReportAttempt.delete().where(ReportAttempt.job == report.job).execute()
+
+
+def hold(running: Report) -> None:
+    """Keep the report that runs and those that wait as they are for four minutes.
+
+    Times further ahead are taken for those of a wrong clock.
+    """
+    heard, began = now() + HELD, now() - 41_000
+    change(running, heartbeat_at=heard, writing_began_at=heard - 41_000, began_at=began, claimed_at=began)
+    is_waiting = (Report.status == "RUNNING") & Report.token.is_null()
+    Report.update(next_attempt_at=heard).where(is_waiting).execute()
 
 
 def record_webhook(schedule: Schedule, report: Report, webhook: Webhook, *, waits: bool) -> None:

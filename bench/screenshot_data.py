@@ -213,7 +213,7 @@ class Scene:
     def go_on(self) -> None:
         """Send some events with the current time, and restore the states that pictures show."""
         self._post(self._within(14, 9_000))
-        backfill.change(self._moving, began_at=now() - 41_000, claimed_at=now() - 41_000)
+        backfill.hold(self._moving)
         backfill.restore_alerts()
 
     @contextmanager

@@ -8,7 +8,7 @@ tell it from chance. Outages that begin on a holiday or the day after are counte
 
 The time is that of a whole evaluation of the first rules, with 10,000 products in a database.
 
-    python -m bench.alerts [--short] [--json FILE]
+    python -m bench.alerts [--short] [--only judging|time] [--json FILE]
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ OUTAGE_EVERY_DAYS = 30
 LEAST_OUTAGE_EVENTS = 3
 FLOOR_MINUTES, FACTOR = 15, 5
 EVALUATION_MS = 2 * MINUTE_MS  # to the evaluation that fires
+PIECES = ("judging", "time")
 SERIES, SHORT_SERIES = 10_000, 500
 LEARNT = 20  # series that are really learnt; the others are copies, because their counts are the same
-FALSE_ALARMS, TIME, NONE = Goal(1, at_most=True), Goal(2, at_most=True), Goal(0, at_most=True)
+FALSE_ALARMS, TIME, NONE = Goal(1, at_most=True), Goal(2_000, at_most=True), Goal(0, at_most=True)
 ALL = Series("", "", "")
 
 
@@ -489,10 +490,10 @@ def measure_time(stage: Stage, series: int) -> list[Figure]:
             used.append(time.process_time() - cpu)
             server.append(_server_seconds(stage) - served)
         label = f"evaluation of {series:,} series, {name}, {stage.database}"
-        figures.append(Figure(label, statistics.median(took), "s", goal=TIME))
-        figures.append(Figure(f"{label}, processor time of the scheduler", statistics.median(used), "s"))
+        figures.append(Figure(label, statistics.median(took) * 1000, "ms", goal=TIME))
+        figures.append(Figure(f"{label}, processor time of the scheduler", statistics.median(used) * 1000, "ms"))
         if stage.database == "PostgreSQL":
-            figures.append(Figure(f"{label}, processor time of the server", statistics.median(server), "s"))
+            figures.append(Figure(f"{label}, processor time of the server", statistics.median(server) * 1000, "ms"))
     store.disconnect()
     return figures
 
@@ -503,14 +504,14 @@ def _server_seconds(stage: Stage) -> float:
     return processor_seconds(int(pid.read_text().splitlines()[0])) if pid.exists() else 0.0
 
 
-def run(short: bool) -> list[Figure]:
+def run(short: bool, pieces: Sequence[str] = PIECES) -> list[Figure]:
     """Judge the year, then measure both databases."""
-    figures = judge_year(short)
-    for stage in STAGES:
+    figures = judge_year(short) if "judging" in pieces else []
+    for stage in STAGES if "time" in pieces else ():
         with stage() as opened:
             figures += measure_time(opened, SHORT_SERIES if short else SERIES)
     return figures
 
 
 if __name__ == "__main__":
-    command("bench.alerts", "Whether alerts are right, and how long they take.", run)
+    command("bench.alerts", "Whether alerts are right, and how long they take.", run, PIECES)

@@ -1,9 +1,8 @@
 """Cost of a request in this process: Python by the hot path and by Flask, a lookup, and the limits of large bodies.
 
 Run `python -m bench.request_cost`. The first table excludes the database: the writer accepts without writing. The
-lookup of a user is compared with that by a query that Peewee makes anew. In the last table, each body runs in a process
-of its own, on SQLite including the insert: processor time, and the peak memory above that of an idle process, without
-the body.
+lookup of a user is compared with that by a new Peewee query. In the last table, each body runs in a process of its own,
+on SQLite including the insert: processor time, and the peak memory above that of an idle process, without the body.
 """
 
 from __future__ import annotations
@@ -106,8 +105,8 @@ def lookups() -> tuple[float, float]:
                 assert find("anna")
                 times.append(time.perf_counter() - begun)
         database.release()
-    once, anew = (statistics.median(times) * 1e6 for times in found)
-    return once, anew
+    kept, new = (statistics.median(times) * 1e6 for times in found)
+    return kept, new
 
 
 def memory(name: str) -> float:
@@ -143,8 +142,8 @@ def main() -> None:
             database.release()
     for events, fast, slow in zip(FEW, rows[True], rows[False], strict=True):
         print(f"{events:4} {fast:6.0f} {slow:6.0f}")
-    once, anew = lookups()
-    print(f"µs to find a user: {once:.0f}, with a new query {anew:.0f}, ratio {anew / once:.1f}")
+    kept, new = lookups()
+    print(f"µs to find a user: {kept:.0f}, with a new query {new:.0f}, ratio {new / kept:.1f}")
     print(f"one body of {EVENTS:,} events or fewer: status, size, processor time, peak beside the body")
     for name in BODIES:
         subprocess.run([sys.executable, "-m", "bench.request_cost", name], check=True, env=os.environ | MALLOC)

@@ -1,4 +1,4 @@
-"""Which tests a run leaves out because their twin on the other database runs."""
+"""Which tests a run leaves out because their twin on the other database runs, and the order of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.turns import is_of_its_database, tried_by_turns
+from tests.support.turns import OTHERS, in_order, is_of_its_database, tried_by_turns
 
 DATABASES = ("sqlite", "postgresql")
 SOAK = "pytest.mark.soak"
@@ -30,6 +30,22 @@ class Item:
 
 def kept(*items: Item) -> list[str]:
     return [item.callspec.id for item in items if item not in tried_by_turns(list(items))]
+
+
+def test_tests_that_wait_are_followed_by_others_and_no_group_is_torn():
+    plain = [Item(f"api/test_{number}.py::test_{name}", "sqlite") for number in range(2 * OTHERS + 1) for name in "xy"]
+    processes = [
+        Item(f"faults/test_a.py::test_{name}", "sqlite", "", *marks)
+        for name, marks in (("x", ["processes"]), ("y", []))
+    ]
+    browser = [Item("browser/test_b.py::test_x", "sqlite", "", "browser"), Item("browser/test_c.py::test_x", "sqlite")]
+    each = 2 * OTHERS
+    assert in_order([*plain, *processes, *browser]) == [
+        *browser,
+        *plain[:each],
+        *processes,
+        *plain[each:],
+    ]
 
 
 @pytest.mark.parametrize("room", ["admin", "api", "cli", "processes", "security", "services"])

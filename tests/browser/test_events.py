@@ -55,6 +55,14 @@ def test_a_filter_is_in_the_address_and_its_events_can_be_exported(service: Serv
     expect(page.get_by_label("Event types")).to_have_value("WANTED")
 
 
+def test_a_phone_shows_customer_and_product_too(service: Service, opener: PageOpener):
+    service.post(lately(type="ON-A-PHONE", context=["user-7"]))
+    page = opener.open(service, at="/admin/events?types=ON-A-PHONE&product=PORTFOLIO")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for shown in ("ON-A-PHONE", "user-7", "BARCHART", "PORTFOLIO"):
+        expect(page.locator(".events").get_by_role("link", name=shown, exact=True)).to_be_visible()
+
+
 def test_text_in_a_row_is_selected_with_the_mouse_and_a_click_opens_the_row(service: Service, opener: PageOpener):
     service.post(lately(type="SELECTED", context=["user-7", "Overview"]))
     address = "/admin/events?types=SELECTED&product=PORTFOLIO"

@@ -45,7 +45,8 @@ def tried_by_turns(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the items in the order in which they run, by group: browsers first, because theirs takes longest.
+    """Return the items in the order in which they run, by group: browsers first, because their group takes
+    longest.
 
     Tests wait for browsers and real processes, and use the processors little. Each of their groups is followed by some
     of the others, so that another process runs those meanwhile.

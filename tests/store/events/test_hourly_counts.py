@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import uuid
 from collections import Counter, defaultdict
@@ -221,6 +222,16 @@ class TestSteps:
         assert hourly_counts.advance() == 30
         assert len([sql for sql in statements if "INSERT INTO hourly_count" in sql]) == 5
         assert counts() == truth()
+
+    def test_a_transaction_writes_counts_of_one_table_by_the_size_for_that(self, app, monkeypatch, statements):
+        sizes = {HourlyCount: 7, DailyCount: 2, DailyCustomerCount: 1}
+        monkeypatch.setattr(count_slices, "STEPS", [Pace(size, size) for size in sizes.values()])
+        scatter(30)
+        statements.clear()
+        hourly_counts.advance()
+        for model, size in sizes.items():
+            steps = [sql for sql in statements if f"INSERT INTO {model._meta.table_name} (" in sql]
+            assert len(steps) == math.ceil(model.select().count() / size)
 
     def test_a_slice_interrupted_between_two_steps_is_resumed(self, app, monkeypatch):
         scatter(30)

@@ -37,7 +37,7 @@ class Proxy(DatabaseProxy):
     obj: SqliteBackend | PostgresBackend
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as in Peewee
-        return getattr(replica.current(), name) if replica.current() else super().__getattr__(name)
+        return getattr(replica.reader.backend, name) if replica.reader.backend else super().__getattr__(name)
 
     def savepoint(self) -> _savepoint:
         """See Peewee's `Database.savepoint`."""

@@ -29,7 +29,7 @@ UNUSED_SECONDS = 10.0  # during which a standby that failed is not tried again, 
 log = structlog.get_logger(__name__)
 
 
-class _Reader(threading.local):
+class Reader(threading.local):
     """The standby from which the calling thread reads at the moment, and what cancels its statement."""
 
     backend: PostgresBackend | None = None
@@ -38,12 +38,7 @@ class _Reader(threading.local):
         self.interrupt: list[Callable[[], None]] = []  # empty, or one; another thread may hold the list
 
 
-_reader = _Reader()
-
-
-def current() -> PostgresBackend | None:
-    """Return the standby from which the calling thread reads at the moment, if any."""
-    return _reader.backend
+reader = Reader()
 
 
 def interrupter(primary: Callable[[], None]) -> Callable[[], None]:
@@ -52,7 +47,7 @@ def interrupter(primary: Callable[[], None]) -> Callable[[], None]:
     Args:
         primary: cancels its statement on the primary.
     """
-    interrupt = _reader.interrupt
+    interrupt = reader.interrupt
     return lambda: (interrupt[-1:] or [primary])[0]()
 
 
@@ -86,8 +81,8 @@ class Replica:
     @contextmanager
     def _using(self) -> Iterator[None]:
         try:
-            _reader.interrupt.append(self.standby.interrupter())
-            _reader.backend = self.standby
+            reader.interrupt.append(self.standby.interrupter())
+            reader.backend = self.standby
             yield
         except BaseException as error:
             self._drop_connection()  # an interrupt that arrives late would end the next statement
@@ -95,8 +90,8 @@ class Replica:
                 self._give_up(str(error))
             raise
         finally:
-            _reader.backend = None
-            _reader.interrupt.clear()
+            reader.backend = None
+            reader.interrupt.clear()
             self._release()
 
     def _has_caught_up(self, seconds: float, check: Callable[[], None] = lambda: None) -> bool:

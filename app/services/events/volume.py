@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from app.exceptions import FieldError, InputInvalid
 from app.services.people.principal import Principal
@@ -76,7 +77,7 @@ class Chart:
     since: int  # the number of events in the span, up to the last whole hour (or minute)
     before: int  # the number of events in the preceding period, up to the same point
 
-    @property
+    @cached_property
     def totals(self) -> tuple[int, ...]:
         """Return the total of each step."""
         return tuple(map(sum, zip(*(one.numbers for one in self.series), strict=True))) or (0,) * len(self.span.steps)

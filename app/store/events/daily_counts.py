@@ -151,9 +151,13 @@ def by_step(begin: int, end: int, step: int, split: str) -> list[tuple[int, str,
     Args:
         split: `product` or `type`, which determines the codes.
     """
-    query = f"SELECT day, {split}, {EACH} FROM daily_count WHERE {_bounds(begin, end)} GROUP BY 1, 2"  # noqa: S608
+    numbers_of = f"sum({_number(begin, end)})" if step == DAY_MS else EACH
+    query = f"SELECT day, {split}, {numbers_of} FROM daily_count WHERE {_bounds(begin, end)} GROUP BY 1, 2"  # noqa: S608
+    found = database.execute_sql(query).fetchall()
+    if step == DAY_MS:
+        return [(day, code, int(number)) for day, code, number in found if number]
     steps: Counter[tuple[int, str]] = Counter()
-    for day, code, *numbers in database.execute_sql(query).fetchall():
+    for day, code, *numbers in found:
         for hour, number in _by_hour(day, numbers, begin, end):
             steps[hour // step * step, code] += number
     return [(*key, number) for key, number in steps.items()]

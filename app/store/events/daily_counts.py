@@ -10,7 +10,7 @@ Versions before 1.1 do not know `daily_customer_count`, so it is read only if it
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -146,7 +146,7 @@ TABLES = (OF_TYPES, OF_CUSTOMERS)
 
 
 def by_step(begin: int, end: int, step: int, split: str) -> list[tuple[int, str, int]]:
-    """Return numbers of the hours from `begin` to before `end`, in steps of whole hours: (start of step, code, number).
+    """Return numbers of the hours from `begin` to before `end`, in steps of an hour or a day: (start, code, number).
 
     Args:
         split: `product` or `type`, which determines the codes.
@@ -156,11 +156,7 @@ def by_step(begin: int, end: int, step: int, split: str) -> list[tuple[int, str,
     found = database.execute_sql(query).fetchall()
     if step == DAY_MS:
         return [(day, code, int(number)) for day, code, number in found if number]
-    steps: Counter[tuple[int, str]] = Counter()
-    for day, code, *numbers in found:
-        for hour, number in _by_hour(day, numbers, begin, end):
-            steps[hour // step * step, code] += number
-    return [(*key, number) for key, number in steps.items()]
+    return [(hour, code, n) for day, code, *numbers in found for hour, n in _by_hour(day, numbers, begin, end)]
 
 
 def by_type(begin: int, end: int | None) -> list[tuple[str, str, int]]:

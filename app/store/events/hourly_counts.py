@@ -151,7 +151,7 @@ def _between(
 
 
 def by_step(customers: Customers, begin: int, end: int, step: int, split: str) -> list[tuple[int, str, int]]:
-    """Return counts of the hours from `begin` to before `end`, in steps of whole hours: (start of step, code, number).
+    """Return counts of the hours from `begin` to before `end`, in steps of an hour or a day: (start, code, number).
 
     Args:
         split: `product` or `type`, which determines the codes.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from peewee import ColumnBase, Delete, Insert, Model, ModelSelect, Select, Update
+from peewee import ColumnBase, Delete, Insert, IntegrityError, Model, ModelSelect, Select, Update
 
 from app.store.backends.backend import Rows
 
@@ -54,6 +54,24 @@ def execute(query: Update | Delete | Insert) -> int:
     """Execute a statement that writes, and return the number of changed rows."""
     number: int = query.execute()
     return number
+
+
+def create_unique(model: type[AnyModel], **values: object) -> AnyModel | None:
+    """Store a row, or return None if another row has a value that must be unique."""
+    try:
+        with model._meta.database.atomic():
+            return model.create(**values)
+    except IntegrityError:
+        return None
+
+
+def change_unique(model: type[AnyModel], key: int, **values: object) -> int | None:
+    """Change a row, and return 1, 0 if it was removed, or None if another row has a value that must be unique."""
+    try:
+        with model._meta.database.atomic():
+            return execute(model.update(values).where(model._meta.primary_key == key))
+    except IntegrityError:
+        return None
 
 
 def equal(query: AnySelect, *pairs: tuple[ColumnBase, object]) -> AnySelect:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import IntegrityError
-
-from app.store.database import database
 from app.store.models import IngestKey
-from app.store.queries import execute, find_one
+from app.store.queries import create_unique, execute, find_one
 
 
 def find(digest: str) -> IngestKey | None:
@@ -35,11 +32,7 @@ def add(
 ) -> IngestKey | None:
     """Create a key, or return None if an active key already has the name."""
     values = {"name": name, "digest": digest, "hint": hint, "customers": customers, "products": products}
-    try:
-        with database.atomic():
-            return IngestKey.create(created_at=now, **values)
-    except IntegrityError:
-        return None
+    return create_unique(IngestKey, created_at=now, **values)
 
 
 def revoke(key: int, now: int) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from peewee import IntegrityError, fn
+from peewee import fn
 
 from app.store.database import transaction
 from app.store.models import AlertChannel, Delivery
 from app.store.notifications import deliveries
-from app.store.queries import among, execute, find_one
+from app.store.queries import among, change_unique, create_unique, execute, find_one
 
 
 def every(ids: Collection[int] | None = None) -> list[AlertChannel]:
@@ -25,20 +25,12 @@ def by_id(key: int) -> AlertChannel | None:
 
 def add(**values: object) -> AlertChannel | None:
     """Store a channel, or return None if there is another of its name."""
-    try:
-        with transaction():
-            return AlertChannel.create(**values)
-    except IntegrityError:
-        return None
+    return create_unique(AlertChannel, **values)
 
 
 def change(key: int, **values: object) -> int | None:
     """Change a channel, and return 1, 0 if it was removed, or None if there is another of its name."""
-    try:
-        with transaction():
-            return execute(AlertChannel.update(values).where(AlertChannel.id == key))
-    except IntegrityError:
-        return None
+    return change_unique(AlertChannel, key, **values)
 
 
 def remove(key: int) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import IntegrityError
-
 from app.store.database import transaction
 from app.store.models import AlertRule, AlertSilence
-from app.store.queries import among, execute, find_one
+from app.store.queries import among, change_unique, create_unique, execute, find_one
 
 Customers = Sequence[str] | None  # customers visible to the user; None means all
 
@@ -24,20 +22,12 @@ def rule(key: int) -> AlertRule | None:
 
 def add_rule(**values: object) -> AlertRule | None:
     """Store a rule, or return None if there is another of its name."""
-    try:
-        with transaction():
-            return AlertRule.create(**values)
-    except IntegrityError:
-        return None
+    return create_unique(AlertRule, **values)
 
 
 def change_rule(key: int, **values: object) -> int | None:
     """Change a rule, and return 1, 0 if it was removed, or None if there is another of its name."""
-    try:
-        with transaction():
-            return execute(AlertRule.update(values).where(AlertRule.id == key))
-    except IntegrityError:
-        return None
+    return change_unique(AlertRule, key, **values)
 
 
 def remove_rule(key: int) -> bool:

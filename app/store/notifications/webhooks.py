@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from peewee import Expression, IntegrityError
+from peewee import Expression
 
 from app.store.database import transaction
 from app.store.models import Account, Delivery, Schedule, ScheduleWebhook, Webhook, WebhookSecret
 from app.store.notifications import deliveries
-from app.store.queries import equal, execute, find_one
+from app.store.queries import change_unique, create_unique, equal, execute, find_one
 
 
 def by_id(key: int) -> Webhook | None:
@@ -39,20 +39,12 @@ def names(owner: int) -> set[str]:
 
 def add(**values: object) -> Webhook | None:
     """Store a webhook, or return None if its owner has another of that name."""
-    try:
-        with transaction():
-            return Webhook.create(**values)
-    except IntegrityError:
-        return None
+    return create_unique(Webhook, **values)
 
 
 def change(key: int, **values: object) -> int | None:
     """Change a webhook, and return 1, 0 if it was removed, or None if its owner has another of that name."""
-    try:
-        with transaction():
-            return execute(Webhook.update(values).where(Webhook.id == key))
-    except IntegrityError:
-        return None
+    return change_unique(Webhook, key, **values)
 
 
 def disable(key: int, now: int, reason: str | None) -> bool:

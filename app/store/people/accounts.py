@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import Expression, IntegrityError
+from peewee import Expression
 
-from app.store.database import database
 from app.store.models import Account
-from app.store.queries import execute, fetch, find_one
+from app.store.queries import create_unique, execute, fetch, find_one
 
 USED_UP = 0  # replaces the expiry of a one-time password once it was used
 TOO_LARGE = 2**63  # for an id, because the drivers reject it
@@ -60,11 +59,7 @@ def add(
     """Create a user, or return None if the name is taken. `password` is a hash."""
     values = {"name": name, "role": role, "customers": customers, "created_at": now}
     values |= {"password": password, "password_expires_at": password_expires_at, "password_version": password_version}
-    try:
-        with database.atomic():
-            return Account.create(**values)
-    except IntegrityError:
-        return None
+    return create_unique(Account, **values)
 
 
 def change(key: int, role: str, customers: Sequence[str] | None) -> bool:

@@ -10,6 +10,7 @@ from app.store import step_size
 from app.store.database import database
 from app.store.models import Account, OidcOnce, Session
 from app.store.people.sessions import EndReason, end_where
+from app.store.queries import create_unique
 
 
 def by_subject(issuer: str, subject: str) -> Account | None:
@@ -23,11 +24,7 @@ def add(
     """Create a user without a password, or return None if the name is taken or the user exists."""
     values = {"name": name, "role": role, "customers": customers, "created_at": now}
     values |= {"password": "", "password_version": password_version, "oidc_issuer": issuer, "oidc_subject": subject}
-    try:
-        with database.atomic():
-            return Account.create(**values)
-    except IntegrityError:
-        return None
+    return create_unique(Account, **values)
 
 
 def claim_once(digest: str, expires_at: int) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from peewee import Expression, IntegrityError
+from peewee import Expression
 
-from app.store.database import database
 from app.store.models import Account, SavedView
 from app.store.people.accounts import TOO_LARGE
-from app.store.queries import execute
+from app.store.queries import create_unique, execute
 
 
 def on_page(account: int, page: str) -> list[tuple[SavedView, str]]:
@@ -38,11 +37,7 @@ def count(account: int) -> int:
 def add(account: int, page: str, name: str, query: str, is_shared: bool, now: int) -> SavedView | None:  # noqa: FBT001
     """Create a view, or return None if the user has one with this name on the page."""
     values = {"account": account, "page": page, "name": name, "query": query, "is_shared": is_shared}
-    try:
-        with database.atomic():
-            return SavedView.create(created_at=now, **values)
-    except IntegrityError:
-        return None
+    return create_unique(SavedView, created_at=now, **values)
 
 
 def remove(key: int) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import Expression, IntegrityError
+from peewee import Expression
 
 from app.store import step_size
-from app.store.database import database
 from app.store.models import Account, ApiToken
 from app.store.people.accounts import TOO_LARGE
-from app.store.queries import execute, find_one
+from app.store.queries import create_unique, execute, find_one
 
 
 def find(digest: str, now: int) -> tuple[ApiToken, Account] | None:
@@ -45,11 +44,7 @@ def add(
 ) -> ApiToken | None:
     """Create a token, or return None if an active token of the user already has the name."""
     values = {"account": account, "name": name, "digest": digest, "hint": hint, "scopes": scopes}
-    try:
-        with database.atomic():
-            return ApiToken.create(created_at=now, expires_at=expires_at, customers=customers, **values)
-    except IntegrityError:
-        return None
+    return create_unique(ApiToken, created_at=now, expires_at=expires_at, customers=customers, **values)
 
 
 def revoke(key: int, now: int) -> bool:

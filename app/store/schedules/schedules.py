@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import Case, IntegrityError, ModelSelect
+from peewee import Case, ModelSelect
 
 from app.store import queries
 from app.store.database import transaction
 from app.store.models import Delivery, Report, Schedule, ScheduleRecipient, ScheduleWebhook
 from app.store.notifications import deliveries
-from app.store.queries import among, equal, execute, find_one
+from app.store.queries import among, change_unique, create_unique, equal, execute, find_one
 from app.store.reports.reports import about
 
 
@@ -35,20 +35,12 @@ def number(owner: int) -> int:
 
 def add(**values: object) -> Schedule | None:
     """Store a recurring report, or return None if its owner has another of that name."""
-    try:
-        with transaction():
-            return Schedule.create(**values)
-    except IntegrityError:
-        return None
+    return create_unique(Schedule, **values)
 
 
 def change(key: int, **values: object) -> int | None:
     """Change a recurring report, and return 1, 0 if it was removed, or None if its owner has another of that name."""
-    try:
-        with transaction():
-            return execute(Schedule.update(values).where(Schedule.id == key))
-    except IntegrityError:
-        return None
+    return change_unique(Schedule, key, **values)
 
 
 def remove(key: int) -> bool:

@@ -14,7 +14,7 @@ from app.schemas.json import shown
 
 MAX_ADDRESSES = 20
 MAX_URL = 4_096
-ADDRESS = re.compile(r"[^\s@<>\"(),:;\\\[\]\x00-\x1f\x7f-\x9f]{1,64}@[A-Za-z0-9.-]{1,255}")
+ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}", re.ASCII)  # Apprise sends to no other
 VISIBLE = re.compile(r"[!-~]+")
 
 
@@ -29,7 +29,7 @@ class Addresses(Described):
         if not 1 <= len(value) <= MAX_ADDRESSES:
             raise self.refuse(value, f"has {len(value)} addresses")
         errors = {
-            index: [f"is {shown(one)}; it must be an address such as ops@example.com"]
+            index: [f"is {shown(one)}; it must be an address such as ops@example.com, in ASCII"]
             for index, one in enumerate(value)
             if not isinstance(one, str) or not ADDRESS.fullmatch(one)
         }

@@ -195,9 +195,11 @@ def _plugin(request: dict[str, Any]) -> Any:
     asset = importlib.import_module("apprise.asset").AppriseAsset(
         app_id="Tally", app_desc="Tally", app_url=request["link"], image_url_mask="", image_url_logo=""
     )
-    if request["mail"]:
+    if mail := request["mail"]:
         module, name = MAIL
-        plugin = _class(module, name)(asset=asset, **request["mail"])
+        plugin = _class(module, name)(asset=asset, from_addr="tally@localhost", **mail["options"])
+        # Apprise reads addresses in its own way: o'brien@example.com would become brien@example.com.
+        plugin.from_addr, plugin.targets = mail["sender"], [(False, address) for address in mail["recipients"]]
     else:
         found = _parse(request["url"])
         if found is None:

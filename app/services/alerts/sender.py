@@ -152,7 +152,7 @@ class Sender:
         return (url.hostname or "").rstrip(".").lower(), url.port or (465 if url.scheme == "smtps" else 587)
 
     def _mail(self, target: Target) -> dict[str, Any] | None:
-        """Return the arguments of Apprise's mailto, from SMTP_URL and MAIL_FROM, or None for another channel."""
+        """Return how to send mail, from SMTP_URL and MAIL_FROM, or None for another channel; see `apprise_process`."""
         if not target.addresses:
             return None
         url, (host, port) = urlsplit(self._settings.smtp_url), self._mail_server()
@@ -160,15 +160,17 @@ class Sender:
         is_encrypted = "ssl" if url.scheme == "smtps" else "starttls" if password and not _is_loopback(host) else None
         name, address = parseaddr(self._settings.mail_sender)
         return {
-            "smtp_host": host,
-            "host": address.partition("@")[2],
-            "port": port,
-            "user": user or None,
-            "password": password or None,
-            "secure_mode": is_encrypted or "insecure",
-            "from_addr": f"{name} <{address}>" if name else f"Tally <{address}>",
-            "targets": list(target.addresses),
-            "format": "text",
+            "sender": (name or "Tally", address),
+            "recipients": target.addresses,
+            "options": {
+                "smtp_host": host,
+                "host": address.partition("@")[2],
+                "port": port,
+                "user": user or None,
+                "password": password or None,
+                "secure_mode": is_encrypted or "insecure",
+                "format": "text",
+            },
         }
 
     def _secrets(self, target: Target) -> list[str]:

@@ -146,6 +146,16 @@ def test_mail_arrives_as_text(monkeypatch):
     assert message.get_body(("plain",)).get_content().splitlines() == MESSAGE.body.splitlines()
 
 
+def test_apostrophes_in_addresses_and_in_the_name_of_the_sender_are_kept():
+    with mail_server() as box:
+        mail = Sender(Settings(smtp_url=box.url, mail_from="O'Neill's Tally <o'neill@mail.example>"))
+        outcome = mail.send(Target(("o'brien@mail.example",)), MESSAGE)
+    assert outcome.is_good, outcome.said
+    [message] = box.got
+    assert (message["From"], message["To"]) == ("O'Neill's Tally <o'neill@mail.example>", "o'brien@mail.example")
+    assert box.to == [["o'brien@mail.example"]]
+
+
 def test_a_refusal_by_the_mail_server_is_shown_without_the_password():
     with mail_server(users={"tally": "hush-hush"}) as box:
         mail = Sender(Settings(smtp_url=with_user(box.url, "other-word"), mail_from="tally@mail.example"))

@@ -143,6 +143,14 @@ def test_csv_becomes_a_data_frame_and_a_table(tally, nobody, run, output):
         assert list(frame.columns) == table.column_names == ["timestamp", "type", "context1", "context2"]
 
 
+def test_a_delimiter_beyond_ascii_becomes_a_data_frame_but_no_table(tally, nobody, run):
+    nobody.send(event(context=["a¦b", "é"]))
+    report = run(tally.report(*CODES, delimiter="¦"))
+    assert list(report.to_pandas().iloc[0, 2:]) == ["a¦b", "é"]
+    with pytest.raises(InvalidSetting, match="ASCII ones only"):
+        report.to_arrow()
+
+
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_other_formats_keep_every_field(tally, nobody, run, format):
     nobody.send(*[event(timestamp=FIRST + place, context=row) for place, row in enumerate(ROWS)])

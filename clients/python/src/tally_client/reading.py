@@ -328,9 +328,15 @@ class Report:
 
         Raises:
             LibraryMissing: pyarrow is not installed.
+            InvalidSetting: the delimiter is not ASCII, and pyarrow reads no other.
             ReportFailed, DownloadFailed: see `to_file`.
         """
         arrow = _library("pyarrow")
+        if self.format == "csv" and not self._delimiter.isascii():
+            raise InvalidSetting(
+                f"The delimiter of {self.source} is {self._delimiter}, and pyarrow reads ASCII ones only. "
+                "Call to_pandas, or start the report with another one."
+            )
         with self._temporary(progress) as path:
             if self.format == "parquet":
                 return import_module("pyarrow.parquet").read_table(path)
@@ -361,6 +367,7 @@ class Report:
             return pandas.read_csv(
                 path,
                 sep=self._delimiter,
+                engine="c" if self._delimiter.isascii() else "python",
                 header=0 if self._has_header else None,
                 dtype=str,
                 keep_default_na=False,

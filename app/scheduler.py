@@ -19,11 +19,8 @@ def run(services: Services) -> None:
     stop, tasks = threading.Event(), services.scheduler
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    tasks.count_beside()
-    tasks.back_up_beside()
-    tasks.expire_beside()
-    tasks.evaluate_alerts_beside()
-    tasks.index_beside()
+    for name in tasks.slow:
+        tasks.run_beside(name)
     while not stop.wait(TICK_SECONDS):
         tasks.run_due()
     services.deliveries.flush(FINISH_SECONDS)

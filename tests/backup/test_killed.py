@@ -36,7 +36,7 @@ STEPS = (
     (sqlite_rows, "_copy"),
     (postgres_rows.PostgresTarget, "_run"),
     (postgres_rows.PostgresTarget, "_copy"),
-    (postgres_rows.PostgresTarget, "_fetch"),
+    (postgres_rows.PostgresTarget, "fetch"),
     (postgres_rows.PostgresTarget, "_refuse_others"),
     (move_state, "begin"),
     (move_state, "finish"),

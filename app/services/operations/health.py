@@ -56,23 +56,6 @@ OLD_BACKUP = (
 NO_BACKUP_LIST = "The backups in {place} cannot be listed: {reason}"
 SPOOLED = "{events} events wait in the spool. They are delivered as soon as the database is back."
 FAILING_CHANNELS = "Alert channels did not accept the last message: {names}. Test them on the page Channels."
-MESSAGES: tuple[str, ...] = (
-    AWAY,
-    SPOOLING,
-    UNMIGRATED,
-    NO_REDIS,
-    NO_WORKER,
-    UNKNOWN,
-    NO_SCHEDULER,
-    NO_STORAGE,
-    FULL,
-    NO_SPOOL,
-    SPOOLED,
-    NO_BACKUP,
-    OLD_BACKUP,
-    NO_BACKUP_LIST,
-    FAILING_CHANNELS,
-)
 
 
 @dataclass(frozen=True)

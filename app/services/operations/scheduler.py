@@ -44,13 +44,18 @@ MAX_INDEXED_BYTES = 4 * 1024**3
 INDEX_SECONDS = 600.0  # to the next look whether the index of context items exists
 BACKUP_SECONDS = 60.0  # to the next look whether a backup is due
 
+ALERTS = "alerts"
 KEY_DAYS = 2  # the API promises one day
 
 log = structlog.get_logger(__name__)
 
 
 class Scheduler:
-    """Scheduler of periodic tasks."""
+    """Scheduler of periodic tasks.
+
+    Attributes:
+        slow: the tasks that may take long, by the names of their threads.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,13 @@ class Scheduler:
             (self._evaluate_alerts, EVALUATE_SECONDS),
             (self._index_items, INDEX_SECONDS),
         ]
+        self.slow: dict[str, Callable[[], None]] = {
+            "counting": self.count,
+            "backup": self._back_up,
+            "retention": self.expire,
+            ALERTS: self._evaluate_alerts,
+            "index": self._index_items,
+        }
         self._due = [0.0] * len(self._tasks)
         self._rebuild_at = 0.0
         self._has_noted_index = False
@@ -99,47 +111,23 @@ class Scheduler:
                 self._due[place] = time.monotonic() + seconds
                 self._run(task)
 
-    def count_beside(self) -> None:
-        """Count in a separate thread from now on, so that other tasks do not wait while millions are counted.
+    def run_beside(self, name: str) -> None:
+        """Run a task of `slow` in a thread of its own from now on, so that the other tasks do not wait for it.
 
-        The thread may end with the process at any time, because each of its transactions is atomic.
+        The thread may end with the process at any time: transactions are atomic, a backup is valid only when it is
+        complete, and an incomplete index is replaced.
         """
-        self._run_beside(self.count, COUNT_SECONDS, "counting")
+        if name == ALERTS:
+            self._run(self._beat)  # the evaluation also checks whether a scheduler runs
+        place = [task for task, _ in self._tasks].index(self.slow[name])
+        (task, seconds), _ = self._tasks.pop(place), self._due.pop(place)
 
-    def back_up_beside(self) -> None:
-        """Make due backups in a separate thread from now on, so that other tasks do not wait for them.
+        def keep_running() -> None:
+            while True:
+                self._run(task)
+                time.sleep(seconds)
 
-        The thread may end with the process at any time, because a backup is valid only when it is complete.
-        """
-        self._run_beside(self._back_up, BACKUP_SECONDS, "backup")
-
-    def expire_beside(self) -> None:
-        """Erase old events in a separate thread from now on, so that other tasks do not wait while millions are erased.
-
-        The thread may end with the process at any time, because each of its transactions is atomic.
-        """
-        self._run_beside(self.expire, EXPIRE_SECONDS, "retention")
-
-    def index_beside(self) -> None:
-        """Create a missing index in a separate thread from now on, which takes long if there are many events.
-
-        The thread may end with the process at any time, because an incomplete index is replaced.
-        """
-        self._run_beside(self._index_items, INDEX_SECONDS, "index")
-
-    def _index_items(self) -> None:
-        if not (index_items(MAX_INDEXED_BYTES) or self._has_noted_index):
-            self._has_noted_index = True
-            log.warning("index of context values not created", reason="many events", create="tally db index")
-
-    def evaluate_alerts_beside(self) -> None:
-        """Evaluate the alert rules in a separate thread from now on, so that they do not wait for other tasks.
-
-        The thread may end with the process at any time, because an evaluation commits its results at once. The first
-        heartbeat comes before it, because the evaluation also checks whether a scheduler runs.
-        """
-        self._run(self._beat)
-        self._run_beside(self._evaluate_alerts, EVALUATE_SECONDS, "alerts")
+        threading.Thread(target=keep_running, name=name, daemon=True).start()
 
     def run_all(self) -> None:
         """Run every task once, due or not."""
@@ -155,16 +143,6 @@ class Scheduler:
             log.exception("periodic task failed", task=task.__name__.strip("_"))
         finally:
             release()
-
-    def _run_beside(self, task: Callable[[], None], seconds: float, name: str) -> None:
-        place = [one for one, _ in self._tasks].index(task)
-        del self._tasks[place], self._due[place]
-        threading.Thread(target=self._keep_running, args=(task, seconds), name=name, daemon=True).start()
-
-    def _keep_running(self, task: Callable[[], None], seconds: float) -> None:
-        while True:
-            self._run(task)
-            time.sleep(seconds)
 
     def count(self) -> None:
         """Bring the counts up to date, and the records by which batches are found."""
@@ -184,6 +162,11 @@ class Scheduler:
     def _evaluate_alerts(self) -> None:
         """Evaluate the alert rules once a minute."""
         self._alert_evaluation.evaluate()
+
+    def _index_items(self) -> None:
+        if not (index_items(MAX_INDEXED_BYTES) or self._has_noted_index):
+            self._has_noted_index = True
+            log.warning("index of context values not created", reason="many events", create="tally db index")
 
     def _purge(self) -> None:
         """Purge what is old, such as idempotency keys, sessions, tokens and audit entries."""

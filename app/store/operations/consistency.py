@@ -67,7 +67,7 @@ def differing_hours(source: Source) -> list[Hour]:
     up_to, slice_end, groups = rows[0] if rows else (0, None, 0)
     query = HOURS.format(up_to=up_to, slice_end=up_to if slice_end is None else slice_end, groups=groups)
     return [
-        Hour(str(customer), str(product), str(kind), int(str(hour)), int(str(counted)), int(str(found)))
+        Hour(customer, product, kind, hour, int(counted), int(found))
         for customer, product, kind, hour, counted, found in source.fetch(query)
     ]
 
@@ -94,16 +94,9 @@ def _differing(source: Source, table: DailyTable, condition: str) -> list[Day] |
     minus = ", ".join(f"-{name}" for name in COLUMNS)
     sums = table.sums("hourly_count")
     query = DAYS.format(key=key, names=NAMES, table=table.name, minus=minus, sums=sums, differ=differ)
-    return [Day(int(str(day)), (str(first), str(second))) for day, first, second in source.fetch(query)]
+    return [Day(day, (first, second)) for day, first, second in source.fetch(query)]
 
 
 def report_files(source: Source) -> list[ReportFile]:
     """Return the files that completed reports should have."""
-    return [
-        ReportFile(str(job), str(file), int(str(size)), _text(sha256), _text(output))
-        for job, file, size, sha256, output in source.fetch(FILES)
-    ]
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return [ReportFile(*row) for row in source.fetch(FILES)]

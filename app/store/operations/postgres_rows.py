@@ -72,7 +72,28 @@ RELATIONS = """
     ORDER BY relispartition"""
 
 
-class PostgresSource:
+class _Client:
+    """Connection of its own to one database or schema."""
+
+    _connection: Connection[tuple[Any, ...]]
+
+    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with _translated():
+            return self._connection.execute(_sql(query), parameters).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _run(self, statement: str) -> None:
+        with _translated():
+            self._connection.execute(_sql(statement))
+
+    def _table(self, name: str) -> Table:
+        found = self.fetch(COLUMNS, (name,))
+        return Table(name, tuple(Column(column, KINDS.get(kind, TEXT), null) for column, kind, null in found))
+
+
+class PostgresSource(_Client):
     """Reader of one database or schema in a single snapshot; see `app.store.operations.transfer.Source`.
 
     Args:
@@ -83,39 +104,31 @@ class PostgresSource:
         self._connection = connect_directly(url, schema) if schema else connect(url)
         self._run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self._run(f"SELECT {LIFTED.format(is_local='true')}")
-        if locks and not _soon(lambda: bool(self.fetch("SELECT pg_try_advisory_xact_lock(%s)", (BACKUP,))[0][0])):
+        if locks and not _soon(lambda: self.fetch("SELECT pg_try_advisory_xact_lock(%s)", (BACKUP,))[0][0]):
             self.close()
             raise BackupRunning
-        self.server = f"PostgreSQL {str(self.fetch('SHOW server_version')[0][0]).split()[0]}"
+        self.server = f"PostgreSQL {self.fetch('SHOW server_version')[0][0].split()[0]}"
 
     def tables(self) -> list[Table]:
-        """Return the tables with their columns."""
-        return [_table(self, str(name)) for (name,) in self.fetch(TABLES) if name != HISTORY]
+        return [self._table(name) for (name,) in self.fetch(TABLES) if name != HISTORY]
 
     def migrations(self) -> list[str]:
-        """Return the names of the applied migrations in order."""
         if (HISTORY,) not in self.fetch(TABLES):
             return []
-        return [str(name) for (name,) in self.fetch(f"SELECT name FROM {HISTORY} ORDER BY name")]  # noqa: S608
+        return [name for (name,) in self.fetch(f"SELECT name FROM {HISTORY} ORDER BY name")]  # noqa: S608
 
     def count(self, table: str) -> int:
-        """Return the number of rows of a table."""
-        return int(str(self.fetch(f"SELECT count(*) FROM {quoted(table)}")[0][0]))  # noqa: S608
+        number: int = self.fetch(f"SELECT count(*) FROM {quoted(table)}")[0][0]  # noqa: S608
+        return number
 
     def sequences(self) -> dict[str, int]:
-        """Return the highest id that each table ever assigned."""
         found = {}
         for table, name in self.fetch(SEQUENCES):
             number, is_used = self.fetch(f"SELECT last_value, is_called FROM {name}")[0]  # noqa: S608
-            found[str(table)] = int(str(number)) if is_used else 0
+            found[table] = number if is_used else 0
         return found
 
     def lines(self, table: Table, after: int | None = None, until: int | None = None) -> Iterator[Lines]:
-        """Yield the rows of a table as text, in blocks.
-
-        Args:
-            after, until: only rows with an id above `after`, and only up to `until`.
-        """
         chosen = between(after, until)
         query = f"SELECT {', '.join(map(_expression, table.columns))} FROM {quoted(table.name)} {chosen}"  # noqa: S608
         with _translated(), self._connection.cursor() as cursor:
@@ -130,21 +143,8 @@ class PostgresSource:
             if rows:
                 yield bytes(data), rows
 
-    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Return the rows of a query."""
-        with _translated():
-            return self._connection.execute(_sql(query), parameters).fetchall()
 
-    def close(self) -> None:
-        """End the snapshot, and close the connection."""
-        self._connection.close()
-
-    def _run(self, statement: str) -> None:
-        with _translated():
-            self._connection.execute(_sql(statement))
-
-
-class PostgresTarget:
+class PostgresTarget(_Client):
     """Writer of tables into a schema of their own, which then replace those of the database.
 
     See `app.store.operations.transfer.Target`.
@@ -155,39 +155,39 @@ class PostgresTarget:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._indexes: list[tuple[str, str]] = []
+        self._indexes: list[tuple[Any, ...]] = []  # names and statements
         self._connection = connect_directly(url)
         try:
             self._refuse_others()
-            self._current = str(self._fetch("SELECT current_schema()")[0][0])
+            self._current: str = self.fetch("SELECT current_schema()")[0][0]
             self._run("SET synchronous_commit TO off")  # `replace` waits until everything before it is on disk
         except BaseException:
             self.close()
             raise
 
     def prepare(self, migrations: Sequence[str]) -> None:
-        """Create the tables as a list of migrations leaves them, without rows and without the indexes of events."""
+        """Create the tables without the indexes of events."""
         self._run("SET search_path TO DEFAULT")
         self._run(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE")
         self._run(f"CREATE SCHEMA {INCOMING}")
         self._migrate(migrations[-1])
         self._run(f"SET search_path TO {INCOMING}")
-        self._indexes = [(str(name), str(statement)) for name, statement in self._fetch(INDEXES)]
+        self._indexes = self.fetch(INDEXES)
         for name, _ in self._indexes:
             self._run(f"DROP INDEX {quoted(name)}")
 
     def origin(self) -> str | None:
         """Return the note that `mark` left with tables that a move has put in their place, or None."""
         with closing(PostgresSource(self._url)) as source:
-            found = source.fetch("SELECT obj_description(to_regclass('event'), 'pg_class')")[0][0]
-            return None if found is None else str(found)
+            found: str | None = source.fetch("SELECT obj_description(to_regclass('event'), 'pg_class')")[0][0]
+            return found
 
     def resume(self) -> str | None:
         """Return the note that `mark` left with the tables of an interrupted move, or None if there are none."""
-        found = self._fetch("SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", (INCOMING,))[0][0]
+        found = self.fetch("SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", (INCOMING,))[0][0]
         if found is None:
             return None
-        note, self._indexes = orjson.loads(str(found))
+        note, self._indexes = orjson.loads(found)
         self._run(f"SET search_path TO {INCOMING}")
         return str(note)
 
@@ -198,7 +198,6 @@ class PostgresTarget:
         self._run(f"COMMENT ON SCHEMA {INCOMING} IS {text}")
 
     def write(self, table: Table, blocks: Iterable[Lines]) -> None:
-        """Replace the rows of a table in one transaction."""
         with _translated(), self._connection.transaction():
             self._connection.execute(_sql(f"TRUNCATE {quoted(table.name)}"))
             self._copy(table, blocks)
@@ -210,28 +209,24 @@ class PostgresTarget:
 
     def last_id(self, table: str) -> int:
         """Return the highest id of the rows that are written."""
-        return int(str(self._fetch(f"SELECT coalesce(max(id), 0) FROM {quoted(table)}")[0][0]))  # noqa: S608
+        found: int = self.fetch(f"SELECT coalesce(max(id), 0) FROM {quoted(table)}")[0][0]  # noqa: S608
+        return found
 
     def finish(self, sequences: Mapping[str, int]) -> None:
-        """Create the indexes, and set the sequences.
-
-        Args:
-            sequences: the highest id that each table ever assigned, which must not be assigned again.
-        """
+        """Create the indexes, and set the sequences."""
         self._run("SET maintenance_work_mem TO '256MB'")
-        existing = {str(name) for name, _ in self._fetch(INDEXES)}
+        existing = {name for name, _ in self.fetch(INDEXES)}
         for name, statement in self._indexes:
             if name not in existing:
                 self._run(statement)
-        for table, sequence in self._fetch(SEQUENCES):
-            if number := sequences.get(str(table)):
-                self._fetch("SELECT setval(%s, %s)", (sequence, number))
-        for (table,) in self._fetch(TABLES):
-            self._run(f"ANALYZE {quoted(str(table))}")
+        for table, sequence in self.fetch(SEQUENCES):
+            if number := sequences.get(table):
+                self.fetch("SELECT setval(%s, %s)", (sequence, number))
+        for (table,) in self.fetch(TABLES):
+            self._run(f"ANALYZE {quoted(table)}")
 
     @contextmanager
     def reading(self) -> Iterator[PostgresSource]:
-        """Return the written rows as a source."""
         with closing(PostgresSource(self._url, INCOMING)) as source:
             yield source
 
@@ -241,8 +236,8 @@ class PostgresTarget:
         with _translated(), self._connection.transaction():
             self._connection.execute(_sql(f"SET LOCAL lock_timeout = '{SWITCH_SECONDS}s'"))
             self._connection.execute(b"SET LOCAL synchronous_commit TO on")
-            incoming = [str(name) for (name,) in self._fetch(RELATIONS, (INCOMING,))]
-            current = {str(name) for (name,) in self._fetch(RELATIONS, (self._current,))}
+            incoming = [name for (name,) in self.fetch(RELATIONS, (INCOMING,))]
+            current = {name for (name,) in self.fetch(RELATIONS, (self._current,))}
             schema = quoted(self._current)
             for name in [name for name in incoming if name in current]:
                 self._connection.execute(_sql(f"DROP TABLE IF EXISTS {schema}.{quoted(name)} CASCADE"))
@@ -251,12 +246,7 @@ class PostgresTarget:
             self._connection.execute(_sql(f"DROP SCHEMA {INCOMING} CASCADE"))
 
     def discard(self) -> None:
-        """Drop the written tables."""
         self._run(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
 
     def _migrate(self, last: str) -> None:
         backend = PostgresBackend.from_url(self._url)
@@ -268,8 +258,8 @@ class PostgresTarget:
             backend.close_all()
 
     def _copy(self, table: Table, blocks: Iterable[Lines]) -> None:
-        own = _table(self, table.name)
-        lists = [place for place, name in enumerate(table.names) if name in _lists(own)]
+        kinds = {column.name: column.kind for column in self._table(table.name).columns}
+        lists = [place for place, name in enumerate(table.names) if kinds.get(name) == LIST]
         with self._connection.cursor() as cursor:
             statement = f"COPY {quoted(table.name)} ({quoted_names(table.names)}) FROM STDIN (ENCODING 'UTF8')"
             # The writer's thread sends while this one prepares the next rows.
@@ -281,23 +271,11 @@ class PostgresTarget:
                     copy.write(text)
 
     def _refuse_others(self) -> None:
-        if not _soon(lambda: self._fetch(OTHERS)[0][0] == 0):
-            number = self._fetch(OTHERS)[0][0]
+        if not _soon(lambda: self.fetch(OTHERS)[0][0] == 0):
+            number = self.fetch(OTHERS)[0][0]
             raise BackupFailed(
                 f"Other processes of Tally have {number} connections to the database. Stop Tally on every machine."
             )
-
-    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Return the rows of a query."""
-        return self._fetch(query, parameters)
-
-    def _fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with _translated():
-            return self._connection.execute(_sql(query), parameters).fetchall()
-
-    def _run(self, statement: str) -> None:
-        with _translated():
-            self._connection.execute(_sql(statement))
 
 
 def connect(url: str) -> Connection[tuple[Any, ...]]:
@@ -351,15 +329,6 @@ def _soon(condition: Callable[[], bool]) -> bool:
     while not (is_true := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return is_true
-
-
-def _table(reader: PostgresSource | PostgresTarget, name: str) -> Table:
-    found = reader.fetch(COLUMNS, (name,))
-    return Table(name, tuple(Column(str(n), KINDS.get(str(kind), TEXT), bool(null)) for n, kind, null in found))
-
-
-def _lists(table: Table) -> set[str]:
-    return {column.name for column in table.columns if column.kind == LIST}
 
 
 def _expression(column: Column) -> str:

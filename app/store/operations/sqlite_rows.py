@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from playhouse.migrations import Runner
 
@@ -56,28 +57,21 @@ class SqliteSource:
         self.server = f"SQLite {sqlite3.sqlite_version}"
 
     def tables(self) -> list[Table]:
-        """Return the tables with their columns."""
         names = self.fetch(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
         )
-        return [self._table(str(name)) for (name,) in names if name not in (HISTORY, MOVE)]
+        return [self._table(name) for (name,) in names if name not in (HISTORY, MOVE)]
 
     def migrations(self) -> list[str]:
-        """Return the names of the applied migrations in order."""
         if not self.fetch("SELECT 1 FROM sqlite_master WHERE name = ?", (HISTORY,)):
             return []
-        return [str(name) for (name,) in self.fetch(f"SELECT name FROM {HISTORY} ORDER BY name")]  # noqa: S608
+        return [name for (name,) in self.fetch(f"SELECT name FROM {HISTORY} ORDER BY name")]  # noqa: S608
 
     def count(self, table: str) -> int:
-        """Return the number of rows of a table."""
-        return int(str(self.fetch(f"SELECT count(*) FROM {quoted(table)}")[0][0]))  # noqa: S608
+        number: int = self.fetch(f"SELECT count(*) FROM {quoted(table)}")[0][0]  # noqa: S608
+        return number
 
     def lines(self, table: Table, after: int | None = None, until: int | None = None) -> Iterator[Lines]:
-        """Yield the rows of a table as text, in blocks, in the order of their ids.
-
-        Args:
-            after, until: only rows with an id above `after`, and only up to `until`.
-        """
         if not table.has_id:
             yield from self._careful_lines(table, "")
             return
@@ -103,24 +97,20 @@ class SqliteSource:
             while rows := cursor.fetchmany(ROWS):
                 yield _encoded("\n".join(["\t".join([escape(str(v)) for v in row]) for row in rows])), len(rows)
 
-    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Return the rows of a query."""
+    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with _translated():
             return self._connection.execute(query, parameters).fetchall()
 
     def sequences(self) -> dict[str, int]:
-        """Return the highest id that each table ever assigned."""
-        found = self.fetch("SELECT name, seq FROM sqlite_sequence")
-        return {str(name): int(str(number)) for name, number in found}
+        return dict(self.fetch("SELECT name, seq FROM sqlite_sequence"))
 
     def close(self) -> None:
-        """Close the file."""
         self._connection.close()
 
     def _table(self, name: str) -> Table:
         found = self.fetch('SELECT name, type, "notnull" OR pk FROM pragma_table_info(?) ORDER BY cid', (name,))
         kinds = {"INTEGER": NUMBER, "BLOB": BYTES}
-        return Table(name, tuple(Column(str(n), kinds.get(str(kind), TEXT), not fixed) for n, kind, fixed in found))
+        return Table(name, tuple(Column(column, kinds.get(kind, TEXT), not fixed) for column, kind, fixed in found))
 
 
 class SqliteTarget:
@@ -136,7 +126,7 @@ class SqliteTarget:
         self._connection: sqlite3.Connection | None = None
 
     def prepare(self, migrations: Sequence[str]) -> None:
-        """Create the tables as a list of migrations leaves them, without rows and without the indexes of events."""
+        """Create the tables without the indexes of events."""
         self._remove()
         backend = SqliteBackend.from_url(f"sqlite:///{quoted_path(self._incoming.absolute())}")
         backend.create()
@@ -168,11 +158,7 @@ class SqliteTarget:
             connection.execute("COMMIT")
 
     def finish(self, sequences: Mapping[str, int]) -> None:
-        """Create the indexes, and write everything to disk.
-
-        Args:
-            sequences: the highest id that each table ever assigned, which must not be assigned again.
-        """
+        """Create the indexes, and write everything to disk."""
         with _translated():
             connection = self._opened()
             for name, number in sequences.items():
@@ -185,17 +171,14 @@ class SqliteTarget:
 
     @contextmanager
     def reading(self) -> Iterator[SqliteSource]:
-        """Return the written rows as a source."""
         with closing(SqliteSource(self._incoming)) as source:
             yield source
 
     def discard(self) -> None:
-        """Remove the new file."""
         self.close()
         self._remove()
 
     def close(self) -> None:
-        """Close the new file."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -305,12 +288,9 @@ def _encoded(text: str) -> bytes:
 
 
 def _expressions(table: Table) -> list[str]:
-    return [_expression(column) for column in table.columns]
-
-
-def _expression(column: Column) -> str:
-    name = quoted(column.name)
-    value = f"'\\x' || lower(hex({name}))" if column.kind == BYTES else name
-    if not column.is_nullable:
-        return value
-    return f"CASE WHEN {name} IS NULL THEN char(0) ELSE {value} END"
+    found = []
+    for column in table.columns:
+        name = quoted(column.name)
+        value = f"'\\x' || lower(hex({name}))" if column.kind == BYTES else name
+        found.append(f"CASE WHEN {name} IS NULL THEN char(0) ELSE {value} END" if column.is_nullable else value)
+    return found

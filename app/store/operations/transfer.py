@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from playhouse.migrations import Migration
 
@@ -47,7 +47,7 @@ class Source(Protocol):
             after, until: only rows with an id above `after`, and only up to `until`.
         """
 
-    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    def fetch(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
 
 
@@ -61,7 +61,7 @@ class Target(Protocol):
         """Replace the rows of a table."""
 
     def finish(self, sequences: Mapping[str, int]) -> None:
-        """Complete the tables. `sequences` are the highest ids ever assigned."""
+        """Complete the tables. `sequences` are the highest ids ever assigned, which must not be assigned again."""
 
     def discard(self) -> None:
         """Remove the written tables."""

@@ -110,7 +110,7 @@ class TestAGlance:
             raise SystemExit  # ends the thread
 
         monkeypatch.setattr(services.alert_evaluation, "evaluate", evaluate)
-        services.scheduler.evaluate_alerts_beside()
+        services.scheduler.run_beside("alerts")
         wait_until(lambda: found, slack(10))
         assert found == [{}]
 

@@ -76,7 +76,7 @@ def test_other_periodic_tasks_do_not_wait_for_an_erasure_by_age(services, monkey
 
     tasks = services.scheduler
     monkeypatch.setattr(services.retention, "expire", expire)
-    tasks.expire_beside()
+    tasks.run_beside("retention")
     tasks.run_all()
     assert not expired.is_set()
     proceed.set()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services, utc
+from app.cli.output import command, say, say_all, services, utc
+from app.cli.params import ID, options
 from app.schemas.alerts import CHECKS, KINDS, PARAMETERS, PERS, condition, scope
 from app.services.alerts.judging import label
 from app.services.people.principal import SYSTEM
 from app.services.rows import Alert, AlertRule, AlertSilence
 
-ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 CODES = ("customer", "product", "type")
 
 
@@ -23,27 +22,22 @@ def alert() -> None:
     """Alert rules and alerts: list, show, add, change, remove, silence, history, check."""
 
 
-def rule_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a rule that `add` and `change` share."""
-    options = (
-        click.option("--per", type=click.Choice(PERS), help="What has an alert of its own."),
-        click.option("--customer", metavar="CODE", help="Only events of this customer."),
-        click.option("--product", metavar="CODE", help="Only events of this product."),
-        click.option("--type", metavar="CODE", help="Only events of this type, with --product."),
-        click.option("--minutes", type=int, help="stopped: the shortest silence."),
-        click.option("--factor", type=int, help="volume: how many times more or less than normal."),
-        click.option("--direction", help="volume: both, drop or rise; threshold: more or fewer."),
-        click.option("--percent", type=int, help="rejected: the largest share."),
-        click.option("--minimum", type=int, help="rejected: fewer rejected events are no alert."),
-        click.option("--events", type=int, help="threshold: the number of events."),
-        click.option("--period", help="threshold: hour or day."),
-        click.option("--check", "checks", multiple=True, type=click.Choice(CHECKS), help="health; repeatable."),
-        click.option("--channel", "channels", multiple=True, type=int, help="Id of a channel to notify; repeatable."),
-        click.option("--on/--off", "active", default=None, help="Whether it is evaluated."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+rule_options = options(
+    click.option("--per", type=click.Choice(PERS), help="What has an alert of its own."),
+    click.option("--customer", metavar="CODE", help="Only events of this customer."),
+    click.option("--product", metavar="CODE", help="Only events of this product."),
+    click.option("--type", metavar="CODE", help="Only events of this type, with --product."),
+    click.option("--minutes", type=int, help="stopped: the shortest silence."),
+    click.option("--factor", type=int, help="volume: how many times more or less than normal."),
+    click.option("--direction", help="volume: both, drop or rise; threshold: more or fewer."),
+    click.option("--percent", type=int, help="rejected: the largest share."),
+    click.option("--minimum", type=int, help="rejected: fewer rejected events are no alert."),
+    click.option("--events", type=int, help="threshold: the number of events."),
+    click.option("--period", help="threshold: hour or day."),
+    click.option("--check", "checks", multiple=True, type=click.Choice(CHECKS), help="health; repeatable."),
+    click.option("--channel", "channels", multiple=True, type=int, help="Id of a channel to notify; repeatable."),
+    click.option("--on/--off", "active", default=None, help="Whether it is evaluated."),
+)
 
 
 @alert.command("list")
@@ -51,8 +45,7 @@ def rule_options(function: Callable[..., None]) -> Callable[..., None]:
 def list_rules(as_json: bool) -> None:
     """List the rules, by name."""
     found = services().alert_rules.visible(SYSTEM)
-    words = "\n".join(_render(one) for one in found) or "There are no alert rules."
-    say([_as_json(one) for one in found], words, json=as_json)
+    say_all(found, _as_json, _render, "There are no alert rules.", json=as_json)
 
 
 @alert.command()
@@ -137,8 +130,7 @@ def silence(end: int | None, as_json: bool, **given: Any) -> None:
         say(_silence_as_json(added), f"Added {_render_silence(added)}.", json=as_json)
     else:
         found = services().alert_silences.visible(SYSTEM)
-        words = "\n".join(_render_silence(one) for one in found) or "There are no silences."
-        say([_silence_as_json(one) for one in found], words, json=as_json)
+        say_all(found, _silence_as_json, _render_silence, "There are no silences.", json=as_json)
 
 
 @alert.command()
@@ -147,7 +139,8 @@ def silence(end: int | None, as_json: bool, **given: Any) -> None:
 @command
 def history(rule: int | None, limit: int, as_json: bool) -> None:
     """List the alerts that fired, the newest first."""
-    _say_alerts(services().alerts.history(SYSTEM, limit, rule), "No alert has fired.", as_json=as_json)
+    found = services().alerts.history(SYSTEM, limit, rule)
+    say_all(found, _alert_as_json, _render_alert, "No alert has fired.", json=as_json)
 
 
 @alert.command()
@@ -155,7 +148,8 @@ def history(rule: int | None, limit: int, as_json: bool) -> None:
 def check(as_json: bool) -> None:
     """Evaluate the rules if no scheduler did within a minute, and list what is pending or firing."""
     services().alert_evaluation.evaluate()
-    _say_alerts(services().alerts.current(SYSTEM), "Nothing is pending or firing.", as_json=as_json)
+    found = services().alerts.current(SYSTEM)
+    say_all(found, _alert_as_json, _render_alert, "Nothing is pending or firing.", json=as_json)
 
 
 def _request(kind: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -169,11 +163,6 @@ def _request(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     return wanted | {
         "parameters": {name: list(value) if name == "checks" else value for name, value in parameters.items()}
     }
-
-
-def _say_alerts(found: list[Alert], none: str, *, as_json: bool) -> None:
-    words = "\n".join(_render_alert(one) for one in found) or none
-    say([_alert_as_json(one) for one in found], words, json=as_json)
 
 
 def _as_json(one: AlertRule) -> dict[str, object]:

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 import click
 from flask import current_app
 
-from app.cli.output import command, say, services
+from app.cli.output import command, counted, say, services
 from app.exceptions import BackupDamaged, SettingInvalid
 from app.ops import preflight
-from app.services.operations.verify import Verification
 
 FAILED = 1  # exit code if a verification finds a problem
 
@@ -37,8 +36,12 @@ def backup(place: str | None, with_files: bool, keep: int | None, is_list: bool,
     if is_list:
         found = services().backups.all(place)
         rows = [
-            {"backup": one.address, "created": one.created_at}
-            | {"events": one.manifest.events, "bytes": one.manifest.bytes}
+            {
+                "backup": one.address,
+                "created": one.created_at,
+                "events": one.manifest.events,
+                "bytes": one.manifest.bytes,
+            }
             for one in found
         ]
         lines = [f"{_time(one.created_at)}  {one.manifest.events:>12,} events  {one.address}" for one in found]
@@ -97,23 +100,16 @@ def verify(path: str | None, has_days: bool, read_files: bool, as_json: bool) ->
             found = services().verifier.database(read_files=read_files, progress=progress)
     days = [day._asdict() for day in found.days]
     result = {"subject": found.subject, "events": found.events, "hash": found.hash, "days": days}
-    say(result | {"problems": found.problems}, _words(found, has_days=has_days), json=as_json)
-    raise SystemExit(FAILED if found.problems else 0)
-
-
-def _words(found: Verification, *, has_days: bool) -> str:
     lines = [f"{found.subject}: {found.events:,} events, hash {found.hash}"]
     if has_days:
         lines += [f"  {d.customer}  {d.product}  {d.day}  {d.events:>12,}  {d.hash}" for d in found.days]
     else:
         lines.append(f"  {len(found.days):,} customers × products × days; --days prints them.")
     lines += [f"  checked: {one}" for one in found.checked]
-    if not found.problems:
-        return "\n".join([*lines, "No problems."])
-    number = len(found.problems)
-    return "\n".join(
-        [*lines, f"{number:,} problem{'' if number == 1 else 's'}:", *(f"  {one}" for one in found.problems)]
-    )
+    lines.append(f"{counted(len(found.problems), 'problem')}:" if found.problems else "No problems.")
+    lines += [f"  {one}" for one in found.problems]
+    say(result | {"problems": found.problems}, "\n".join(lines), json=as_json)
+    raise SystemExit(FAILED if found.problems else 0)
 
 
 @contextmanager

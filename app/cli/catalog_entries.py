@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services
-from app.cli.params import limit_option
+from app.cli.output import command, say, say_all, services
+from app.cli.params import limit_option, options
 from app.schemas.catalog import EXTRAS
 from app.services.catalog.editor import Loss
 from app.services.catalog.listing import KINDS, NAMES, PRODUCTS, TYPES, CatalogEntry, Key, row_of
@@ -20,16 +19,12 @@ CODE = click.argument("code")
 PRODUCT = click.option("--product", metavar="CODE", help="The product of an event type; required for a type.")
 
 
-def value_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for the values of an entry."""
-    for option in (
-        click.option("--extra", type=click.Choice(EXTRAS), help="A product's context items without a column."),
-        click.option("--context", multiple=True, metavar="NAME", help="A type's context items in order; repeatable."),
-        click.option("--column", "columns", multiple=True, metavar="NAME", help="A product's columns; repeatable."),
-        click.option("--description", help="A description for people."),
-    ):
-        function = option(function)
-    return function
+value_options = options(
+    click.option("--description", help="A description for people."),
+    click.option("--column", "columns", multiple=True, metavar="NAME", help="A product's columns; repeatable."),
+    click.option("--context", multiple=True, metavar="NAME", help="A type's context items in order; repeatable."),
+    click.option("--extra", type=click.Choice(EXTRAS), help="A product's context items without a column."),
+)
 
 
 @click.command("list")
@@ -45,7 +40,7 @@ def list_entries(kinds: tuple[str, ...], find: str, missing: bool, limit: int, a
         found = [one for one in listing.missing_page(SYSTEM, find, 0, limit).entries if one.kind in wanted]
     else:
         found = [one for kind in wanted for one in listing.page(SYSTEM, kind, find, 0, limit).entries]
-    say([_as_json(one) for one in found], "\n".join(map(_render, found)) or "There are no such entries.", json=as_json)
+    say_all(found, _as_json, _render, "There are no such entries.", json=as_json)
 
 
 @click.command("show")
@@ -113,8 +108,8 @@ def remove_entry(kind: str, code: str, product: str | None, with_types: bool, ye
 def adopt(as_json: bool) -> None:
     """Add the codes that were seen in events but are not in the catalog, at most 1,000 at once."""
     found = services().catalog_editor.adopt(SYSTEM, None)
-    words = "\n".join(f"Added the {one.title}." for one in found) or "The catalog has every code that was seen."
-    say([_as_json(one) for one in found], words, json=as_json)
+    none = "The catalog has every code that was seen."
+    say_all(found, _as_json, lambda one: f"Added the {one.title}.", none, json=as_json)
 
 
 ENTRY_COMMANDS: tuple[click.Command, ...] = (list_entries, show_entry, add_entry, change_entry, remove_entry, adopt)

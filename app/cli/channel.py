@@ -7,10 +7,11 @@ import sys
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services, utc
+from app.cli.output import command, say, say_all, services, utc
+from app.cli.params import options
 from app.services.alerts.channels import Channel
 
-TARGET = (
+target_options = options(
     click.option(
         "--mail", "addresses", multiple=True, metavar="ADDRESS", help="Send mail to this address; repeatable."
     ),
@@ -25,8 +26,7 @@ def channel() -> None:
 
 @channel.command()
 @click.argument("name")
-@TARGET[0]
-@TARGET[1]
+@target_options
 @command
 def add(name: str, addresses: tuple[str, ...], url_stdin: bool, as_json: bool) -> None:
     """Add a channel with a NAME. Its server must be in ALERT_HOSTS; for mail, set SMTP_URL."""
@@ -39,8 +39,7 @@ def add(name: str, addresses: tuple[str, ...], url_stdin: bool, as_json: bool) -
 def list_channels(as_json: bool) -> None:
     """List the channels by name."""
     found = services().channels.all()
-    words = "\n".join(_render(one) for one in found) or "There are no channels."
-    say([_as_json(one) for one in found], words, json=as_json)
+    say_all(found, _as_json, _render, "There are no channels.", json=as_json)
 
 
 @channel.command()
@@ -55,8 +54,7 @@ def show(name: str, as_json: bool) -> None:
 @channel.command()
 @click.argument("name")
 @click.option("--name", "new_name", metavar="NAME", help="Another name.")
-@TARGET[0]
-@TARGET[1]
+@target_options
 @click.option("--on/--off", "active", default=None, help="Whether messages are sent to it.")
 @command
 def change(

@@ -72,12 +72,13 @@ def erase(
         confirm("Erase them now?", yes=False)
         yes = True
     gone = _erase(plan, delete_files) if yes else 0
-    result: dict[str, object] = {
+    result = {
         "events": plan.events,
         "rejected": plan.rejected_number,
         "erased": gone if yes else None,
+        "reports": [source(report) for report in plan.reports],
+        "files_deleted": yes and delete_files,
     }
-    result |= {"reports": [source(report) for report in plan.reports], "files_deleted": yes and delete_files}
     say(result, _summarize(plan, gone, yes=yes, delete_files=delete_files), json=as_json)
 
 

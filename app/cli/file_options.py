@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., object])
+from app.cli.params import options
 
-OPTIONS = (
+file_options = options(
     click.option("--format", help="csv (default), jsonl or parquet."),
     click.option("--delimiter", help="Character between columns; default |."),
     click.option("--layout", help="columns or positional."),
@@ -20,13 +19,6 @@ OPTIONS = (
     ),
 )
 NAMES = ("format", "delimiter", "layout", "header", "compression", "spreadsheetSafe")
-
-
-def file_options(function: Command) -> Command:
-    """Add the options to a command, in their order."""
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
 
 
 def output_of(given: Mapping[str, object]) -> dict[str, object]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services, utc
+from app.cli.output import command, say, say_all, services, utc, with_secret
 from app.services.access.ingest_keys import IngestKey
 
 
@@ -24,24 +22,17 @@ def key() -> None:
 def add(name: str, customers: tuple[str, ...], products: tuple[str, ...], as_json: bool) -> None:
     """Create a key and print it once; only its hash is stored. Unrestricted unless --customer or --product is given."""
     made, token = services().ingest_keys.add(name, customers, products)
-    lines = [
-        f"Added {made.name}: for {_render_scope(made)}.",
-        "",
-        f"    {token}",
-        "",
-        "Save it: it will not be shown again.",
-    ]
+    words = with_secret(f"Added {made.name}: for {_render_scope(made)}.", token)
     if not services().admission.needs_key:
-        lines.append("Events are also accepted without a key until INGEST_AUTH is set to key.")
-    say(_as_json(made) | {"key": token}, "\n".join(lines), json=as_json)
+        words += "\nEvents are also accepted without a key until INGEST_AUTH is set to key."
+    say(_as_json(made) | {"key": token}, words, json=as_json)
 
 
 @key.command("list")
 @command
 def list_keys(as_json: bool) -> None:
     """List the keys: those in use, then the revoked ones."""
-    keys = services().ingest_keys.all()
-    say([_as_json(one) for one in keys], "\n".join(_render(one) for one in keys) or "There are no keys.", json=as_json)
+    say_all(services().ingest_keys.all(), _as_json, _render, "There are no keys.", json=as_json)
 
 
 @key.command()
@@ -86,8 +77,5 @@ def _render(one: IngestKey) -> str:
 
 
 def _render_scope(one: IngestKey) -> str:
-    return f"{_render_codes(one.customers, 'customers')} and {_render_codes(one.products, 'products')}"
-
-
-def _render_codes(codes: Sequence[str] | None, what: str) -> str:
-    return f"all {what}" if codes is None else f"the {what} {', '.join(codes)}"
+    limits = (("customers", one.customers), ("products", one.products))
+    return " and ".join(f"all {what}" if codes is None else f"the {what} {', '.join(codes)}" for what, codes in limits)

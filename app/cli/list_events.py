@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 import msgspec
 
 from app.cli.output import command, say, services
-from app.cli.params import limit_option, range_options
+from app.cli.params import limit_option, options, range_options
 from app.schemas.events import FullEvent
 from app.services.events.listing import EventFilter
 from app.services.people.principal import SYSTEM
 from app.support.clock import iso
 
-
-def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a filter, which `_filter_of` reads, to a command."""
-    for option in (
-        click.option("--type", "types", multiple=True, metavar="CODE", help="Only of this type; repeatable."),
-        click.option("--product", metavar="CODE", help="Only of this product."),
-        click.option("--customer", metavar="CODE", help="Only of this customer."),
-    ):
-        function = option(function)
-    return function
+filter_options = options(
+    click.option("--customer", metavar="CODE", help="Only of this customer."),
+    click.option("--product", metavar="CODE", help="Only of this product."),
+    click.option("--type", "types", multiple=True, metavar="CODE", help="Only of this type; repeatable."),
+)
 
 
 @click.command("list")
@@ -43,7 +38,10 @@ def list_events(text: str | None, limit: int, after: str | None, as_json: bool, 
     A TIME is a day (2026-11-01), ISO 8601 with or without a zone (UTC), milliseconds since 1970, or an age (7d, 12h).
     """
     page = services().listing.page(SYSTEM, _filter_of(given), limit, after, text=text)
-    lines = [_render(key, event) for key, event in page.entries]
+    lines = []
+    for key, event in page.entries:
+        context = " | ".join("" if item is None else item for item in event.context)
+        lines.append(f"{key}: {iso(event.timestamp)} {event.customer} {event.product} {event.type}: {context}")
     if not lines:
         lines.append("No matching events so far." if page.next else "No matching events.")
     if page.next:
@@ -93,8 +91,3 @@ def _filter_of(given: Mapping[str, Any]) -> EventFilter:
 def _as_json(key: int, event: FullEvent) -> dict[str, object]:
     values: dict[str, object] = msgspec.to_builtins(event)
     return {"id": key} | values
-
-
-def _render(key: int, event: FullEvent) -> str:
-    context = " | ".join("" if item is None else item for item in event.context)
-    return f"{key}: {iso(event.timestamp)} {event.customer} {event.product} {event.type}: {context}"

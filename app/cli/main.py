@@ -29,7 +29,7 @@ from app.version import VERSION
 EPILOG = "Settings are environment variables, or lines of a file .env in this folder; `tally settings list` shows them."
 IMPORTING = ("serve", "web", "worker", "reload")  # they start programs whose first place to import from is this folder
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MODULES = ("app", "app.py", "wsgi.py", "worker.py")
+MODULES = ("app", "app.py", "wsgi.py", "worker.py")  # another project's would be imported in place of Tally's
 
 
 def main() -> NoReturn:
@@ -77,7 +77,10 @@ def load_application() -> Flask:
 def tally(context: click.Context) -> None:
     """Tally records usage events and returns the raw events."""
     if context.invoked_subcommand in IMPORTING:
-        _refuse_shadowed()
+        found = next((name for name in MODULES if Path(name).exists()), None)
+        if found and not Path(app.__file__).parents[1].samefile("."):
+            message = f"This folder has {found} of another project. Start Tally in a folder of its own."
+            raise click.ClickException(message)
     context.obj = ScriptInfo(create_app=load_application)
     ask_before_loss(context)
 
@@ -85,14 +88,6 @@ def tally(context: click.Context) -> None:
 for _command in (*COMMANDS, *PROCESSES):
     tally.add_command(_command)
 tally.add_command(schedule, "schedules")
-
-
-def _refuse_shadowed() -> None:
-    """Refuse a working folder with modules of another project, which Python would import in place of Tally's."""
-    own = Path(app.__file__).parents[1]
-    found = next((name for name in MODULES if Path(name).exists()), None)
-    if found and not own.samefile("."):
-        raise click.ClickException(f"This folder has {found} of another project. Start Tally in a folder of its own.")
 
 
 def _one_line(error: click.ClickException) -> str:

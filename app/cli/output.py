@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import click
 import orjson
@@ -15,10 +15,12 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from app.exceptions import InputInvalid, TallyError
-from app.ops.logs import printable
+from app.ops.logs import printable, render_line
 from app.services import Services
 
 Arguments = ParamSpec("Arguments")
+Row = TypeVar("Row")
+SAVE = "Save it: it will not be shown again."
 REFUSED = 3  # exit code if an event is rejected; 1 is a failure, 2 a usage error
 
 
@@ -74,3 +76,20 @@ def counted(number: int, what: str) -> str:
 def say(value: object, words: str, *, json: bool) -> None:
     """Print a result: `value` as JSON, or `words` without what a terminal would execute, since clients choose names."""
     click.echo(orjson.dumps(value).decode() if json else printable(words))
+
+
+def say_line(sentence: str, *, err: bool = False) -> None:
+    """Print a sentence in the format of log lines."""
+    click.echo(render_line(sentence.encode()), nl=False, err=err)
+
+
+def say_all(
+    found: Sequence[Row], as_json: Callable[[Row], object], render: Callable[[Row], str], none: str, *, json: bool
+) -> None:
+    """Print rows: as a list of JSON, or a line each, or `none` if there are none."""
+    say([as_json(one) for one in found], "\n".join(map(render, found)) or none, json=json)
+
+
+def with_secret(first: str, secret: str, note: str = SAVE) -> str:
+    """Return a line, and a secret that is shown only here with a note about it."""
+    return f"{first}\n\n    {secret}\n\n{note}"

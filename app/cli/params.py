@@ -49,30 +49,35 @@ class Duration(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-def range_options(function: Command) -> Command:
-    """Add the options for a range of times to a command, which gets `start` and `end` in milliseconds or None."""
-    for option in (
-        click.option(
-            "--end",
-            "--until",
-            "end",
-            type=Time(last=True),
-            metavar="TIME",
-            help="The last time; a day ends at midnight.",
-        ),
-        click.option(
-            "--start",
-            "--since",
-            "start",
-            type=Time(),
-            metavar="TIME",
-            help="The first time: 2026-11-01, 7d, ISO 8601, ms.",
-        ),
-    ):
-        function = option(function)
-    return function
+def options(*added: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that adds options to a command, in their order."""
+
+    def add(function: Command) -> Command:
+        for option in reversed(added):
+            function = option(function)
+        return function
+
+    return add
 
 
-def limit_option(function: Command) -> Command:
-    """Add the option for the number of rows to a command, which gets it as `limit`."""
-    return click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))(function)
+ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
+limit_option = click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+# A command gets `start` and `end` in milliseconds, or None.
+range_options = options(
+    click.option(
+        "--start",
+        "--since",
+        "start",
+        type=Time(),
+        metavar="TIME",
+        help="The first time: 2026-11-01, 7d, ISO 8601, ms.",
+    ),
+    click.option(
+        "--end",
+        "--until",
+        "end",
+        type=Time(last=True),
+        metavar="TIME",
+        help="The last time; a day ends at midnight.",
+    ),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import click
 from app.cli.confirm import can_ask, confirm
 from app.cli.output import command, counted, say, services
 from app.cli.output_file import PRIVATE, output_file
+from app.cli.params import options
 from app.schemas.reports import source
 from app.schemas.retention import PersonalDataSchema
 from app.services.operations.personal_data import PersonalDataMatches
@@ -28,21 +29,14 @@ FILES = {
 }
 
 
-def value_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for a person's data to a command, which then gets `value` and `name`."""
-    for option in (
-        click.option(
-            "--item",
-            "name",
-            metavar="NAME",
-            help="With --value: only in the context item with this name in the catalog.",
-        ),
-        click.option(
-            "--value", metavar="TEXT", help="A person's data: all that contains this value; - reads it from stdin."
-        ),
-    ):
-        function = option(function)
-    return function
+value_options = options(
+    click.option(
+        "--value", metavar="TEXT", help="A person's data: all that contains this value; - reads it from stdin."
+    ),
+    click.option(
+        "--item", "name", metavar="NAME", help="With --value: only in the context item with this name in the catalog."
+    ),
+)
 
 
 def parse_selection(value: str, name: str | None, customer: object) -> dict[str, Any]:

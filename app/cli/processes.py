@@ -11,10 +11,10 @@ from __future__ import annotations
 import click
 from flask import current_app
 
-from app.cli.output import command, say, services, with_sentences
+from app.cli.output import command, say, say_line, services, with_secret, with_sentences
 from app.cli.scheduler import scheduler as run_scheduler
 from app.exceptions import DatabaseUnsuitable, SettingInvalid, StoreUnavailable
-from app.ops import logs, standalone
+from app.ops import standalone
 from app.ops.programs import WEB
 from app.services.operations import bootstrap as bootstrapping
 from app.store import database
@@ -61,13 +61,13 @@ def bootstrap(as_json: bool) -> None:
     The password is ADMIN_PASSWORD, or a random one, which is printed once.
     """
     start = bootstrapping.prepare(services(), current_app.config["SETTINGS"].admin_password)
-    lines = ["The database is up to date."]
-    user = bootstrapping.FIRST_USER if start.is_first else None
+    words, user = "The database is up to date.", None
     if start.is_first:
-        lines.append(f"Added the user {bootstrapping.FIRST_USER}.")
+        user = bootstrapping.FIRST_USER
+        words += f"\nAdded the user {user}."
     if start.password:
-        lines += ["", f"    {start.password}", "", "Save this password: it will not be shown again."]
-    say({"user": user, "password": start.password}, "\n".join(lines), json=as_json)
+        words = with_secret(words, start.password, "Save this password: it will not be shown again.")
+    say({"user": user, "password": start.password}, words, json=as_json)
 
 
 PROCESSES: tuple[click.Command, ...] = (bootstrap, web, worker, scheduler)
@@ -77,7 +77,7 @@ def _start(program: str) -> None:
     _check(program)
     settings = standalone.prepare(current_app.config["SETTINGS"], program)
     if program == WEB:
-        _print_line(f"Tally is at {settings.base_url}/")
+        say_line(f"Tally is at {settings.base_url}/", err=True)
     standalone.execute(settings, program)
 
 
@@ -92,7 +92,8 @@ def _check(program: str) -> None:
     settings = current_app.config["SETTINGS"]
     is_shared = not settings.database.startswith("sqlite")  # other machines may use the database
     services().restore.refuse_unfinished()
-    _check_redis()
+    if not settings.redis_url and services().health.redis().problem:
+        raise SettingInvalid(NO_REDIS_URL.format(folder=settings.data_dir.absolute()))
     try:
         database.refuse_newer()
         if pending := database.pending():
@@ -106,19 +107,6 @@ def _check(program: str) -> None:
         database.release()
     for one in services().health.checks():
         if one.problem and one.name in NAMED:
-            _print_line(f"{one.name}: {one.problem}")
+            say_line(f"{one.name}: {one.problem}", err=True)
     for sentence in standalone.one_machine_settings(settings):
-        _print_line(sentence)
-
-
-def _check_redis() -> None:
-    settings = current_app.config["SETTINGS"]
-    if settings.redis_url:
-        return
-    if services().health.redis().problem:
-        raise SettingInvalid(NO_REDIS_URL.format(folder=settings.data_dir.absolute()))
-
-
-def _print_line(sentence: str) -> None:
-    """Print a sentence in the format of log lines."""
-    click.echo(logs.render_line(sentence.encode()), nl=False, err=True)
+        say_line(sentence, err=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import REFUSED, command, say, services, utc
-from app.cli.params import limit_option, range_options
+from app.cli.output import REFUSED, command, say, say_all, services, utc
+from app.cli.params import limit_option, options, range_options
 from app.services.events.rejected_query import REASONS, rejected_filter, within_reach
 from app.services.events.resend import READ_TIMESTAMPS, Change
 from app.services.people.principal import SYSTEM
-from app.store.events.rejected_filter import RejectedFilter
 from app.store.models import RejectedEvent, RejectedRequest
 
 MAX_PRINTED = 10  # rejected events whose reasons are printed
@@ -41,20 +39,15 @@ def rejected() -> None:
     """Rejected events and refused requests: list, show, resend, remove."""
 
 
-def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a filter of rejected events, which `rejected_filter` reads, to a command."""
-    for option in (
-        click.option("--text", help="Only with this text in the event or in its reasons."),
-        click.option("--origin", metavar="TEXT", help="Only from this address or network, or with this request id."),
-        click.option(
-            "--reason", metavar="REASON", type=click.Choice(list(REASONS)), help=f"One of {', '.join(REASONS)}."
-        ),
-        click.option("--type", metavar="CODE", help="Only of this type."),
-        click.option("--product", metavar="CODE", help="Only of this product."),
-        click.option("--customer", metavar="CODE", help="Only of this customer."),
-    ):
-        function = option(function)
-    return range_options(function)
+filter_options = options(
+    range_options,
+    click.option("--customer", metavar="CODE", help="Only of this customer."),
+    click.option("--product", metavar="CODE", help="Only of this product."),
+    click.option("--type", metavar="CODE", help="Only of this type."),
+    click.option("--reason", metavar="REASON", type=click.Choice(list(REASONS)), help=f"One of {', '.join(REASONS)}."),
+    click.option("--origin", metavar="TEXT", help="Only from this address or network, or with this request id."),
+    click.option("--text", help="Only with this text in the event or in its reasons."),
+)
 
 
 @rejected.command("list")
@@ -69,14 +62,13 @@ def list_rejected(limit: int, before: int | None, requests: bool, as_json: bool,
     Times are times of arrival. --text searches only the latest 20,000 events that match the other options.
     """
     wanted = rejected_filter(**given)
+    none = "There are no " if wanted.is_empty else "There are no matching "
     if requests:
         found = services().rejected.requests(SYSTEM, limit, before, wanted)
-        words = "\n".join(map(_render_request, found)) or f"There are no {_matching(wanted)}refused requests."
-        say([_request_as_json(one) for one in found], words, json=as_json)
+        say_all(found, _request_as_json, _render_request, f"{none}refused requests.", json=as_json)
         return
     events = services().rejected.page(SYSTEM, limit, before, within_reach(SYSTEM, wanted, before))
-    words = "\n".join(map(_render, events)) or f"There are no {_matching(wanted)}rejected events."
-    say([_as_json(one) for one in events], words, json=as_json)
+    say_all(events, _as_json, _render, f"{none}rejected events.", json=as_json)
 
 
 @rejected.command()
@@ -154,10 +146,6 @@ def remove(keys: tuple[int | str, ...], yes: bool, as_json: bool) -> None:
     for request in requests:
         service.discard_request(SYSTEM, request)
     say({"events": len(events), "requests": len(requests)}, f"Removed {counts}.", json=as_json)
-
-
-def _matching(wanted: RejectedFilter) -> str:
-    return "" if wanted.is_empty else "matching "
 
 
 def _as_json(one: RejectedEvent) -> dict[str, object]:

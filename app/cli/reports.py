@@ -10,7 +10,7 @@ import orjson
 
 from app.cli.confirm import confirm, yes_option
 from app.cli.file_options import file_options, output_of
-from app.cli.output import command, say, services, utc
+from app.cli.output import command, say, say_all, services, utc
 from app.cli.output_file import check_writable, output_file
 from app.cli.params import Duration, limit_option, range_options
 from app.cli.schedule import schedule
@@ -40,11 +40,7 @@ reports.add_command(schedule)
 def list_reports(limit: int, status: str | None, as_json: bool) -> None:
     """List the newest reports of everyone."""
     found = services().reports.visible(SYSTEM, limit, status=status)
-    say(
-        [job(report) for report in found],
-        "\n".join(_render(report, _render_filter(report)) for report in found),
-        json=as_json,
-    )
+    say_all(found, job, lambda report: _render(report, _render_filter(report)), "", json=as_json)
 
 
 @reports.command()

@@ -9,15 +9,17 @@ import click
 
 from app.cli.confirm import confirm, yes_option
 from app.cli.file_options import file_options, output_of
-from app.cli.output import command, say, services, utc
+from app.cli.output import SAVE, command, say, say_all, services, utc, with_secret
+from app.cli.params import ID
 from app.schemas.reports import job, source
 from app.schemas.schedules import MODES, covers, when
 from app.services.people.principal import SYSTEM
+from app.services.schedules.service import Saved
 from app.store.models import Schedule
 
 WEBHOOKS = "A webhook that is notified when a report has ended; repeatable. A URL adds a new one; see WEBHOOK_HOSTS."
+SIGNS = "This secret signs its webhooks."
 MAIL = "A user who gets mail with a link when a report has ended; repeatable."
-ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 
 
 @click.group()
@@ -57,12 +59,7 @@ def add(
     if output := output_of(given):
         wanted["output"] = output
     starter = services().accounts.named(owner) if owner else SYSTEM
-    saved = services().schedules.add(starter, wanted, by=SYSTEM)
-    lines = [f"Added {_render(saved.schedule)}"]
-    if saved.secret:
-        lines += ["", f"    {saved.secret}", "", "This secret signs its webhooks. Save it: it will not be shown again."]
-    secret = {"secret": saved.secret} if saved.secret else {}
-    say(_as_json(saved.schedule) | secret, "\n".join(lines), json=as_json)
+    _say_saved("Added", services().schedules.add(starter, wanted, by=SYSTEM), as_json)
 
 
 @schedule.command("list")
@@ -70,8 +67,7 @@ def add(
 def list_schedules(as_json: bool) -> None:
     """List the recurring reports of everyone, by name."""
     found = services().schedules.visible(SYSTEM)
-    words = "\n".join(_render(one) for one in found) or "There are no recurring reports."
-    say([_as_json(one) for one in found], words, json=as_json)
+    say_all(found, _as_json, _render, "There are no recurring reports.", json=as_json)
 
 
 @schedule.command()
@@ -108,24 +104,18 @@ def change(
 ) -> None:
     """Change a recurring report from its next report on. What is not named stays as it is."""
     found = services().schedules.get(SYSTEM, key)
-    wanted = _as_requested(found)
-    wanted |= {name: given[name] for name in ("name", "recurrence", "hour", "mode") if given[name] is not None}
-    filter = dict(wanted["filter"])
-    filter |= {"product": given["product"]} if given["product"] else {}
-    filter |= {"types": list(types)} if types else {}
-    if all_types:
-        filter.pop("types", None)
+    wanted: dict[str, Any] = {}
+    for name in ("name", "recurrence", "hour", "mode"):
+        wanted[name] = getattr(found, name) if given[name] is None else given[name]
+    filter: dict[str, object] = {"customer": found.customer, "product": given["product"] or found.product}
+    if not all_types and (named_types := list(types) or found.types):
+        filter["types"] = named_types
     output = (found.output or {}) | output_of(given)
     wanted |= {"filter": filter} | ({"output": output} if output else {})
     named = [one.id for one in services().schedules.webhooks(found)]
     wanted |= _read_webhooks(webhooks) if webhooks else {"webhooks": named}
     wanted["recipients"] = [one for one in recipients if one] if recipients else _recipients(found)
-    saved = services().schedules.change(SYSTEM, found, wanted)
-    lines = [f"Changed {_render(saved.schedule)}"]
-    if saved.secret:
-        lines += ["", f"    {saved.secret}", "", "This secret signs its webhooks. Save it: it will not be shown again."]
-    secret = {"secret": saved.secret} if saved.secret else {}
-    say(_as_json(saved.schedule) | secret, "\n".join(lines), json=as_json)
+    _say_saved("Changed", services().schedules.change(SYSTEM, found, wanted), as_json)
 
 
 @schedule.command()
@@ -188,11 +178,11 @@ def secret(key: int, yes: bool, as_json: bool) -> None:
     say({"id": key, "secret": made}, made, json=as_json)
 
 
-def _as_requested(found: Schedule) -> dict[str, Any]:
-    """Return the request that would make a recurring report as it is."""
-    filter = {"customer": found.customer, "product": found.product} | ({"types": found.types} if found.types else {})
-    wanted = {name: getattr(found, name) for name in ("name", "recurrence", "hour", "mode")}
-    return wanted | {"filter": filter}
+def _say_saved(verb: str, saved: Saved, as_json: bool) -> None:
+    shown, words = _as_json(saved.schedule), f"{verb} {_render(saved.schedule)}"
+    if saved.secret:
+        shown, words = shown | {"secret": saved.secret}, with_secret(words, saved.secret, f"{SIGNS} {SAVE}")
+    say(shown, words, json=as_json)
 
 
 def _as_json(one: Schedule) -> dict[str, object]:

@@ -9,9 +9,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from app.cli.output import explain_permission, services
+from app.cli.output import explain_permission, say_line, services
 from app.exceptions import TallyError
-from app.ops import logs, preflight, supervise
+from app.ops import preflight, supervise
 from app.services.operations import bootstrap
 
 
@@ -24,7 +24,7 @@ def serve() -> None:
     try:
         lock = preflight.check(preflight.resolved(settings))
         if settings.redis_url and (problem := services().health.redis().problem):  # the private Valkey starts later
-            _say(f"REDIS_URL: {problem}", err=True)
+            say_line(f"REDIS_URL: {problem}", err=True)
         start, welcome = bootstrap.prepare(services(), settings.admin_password), []
         if start.is_first and start.password is None:  # its owner knows a configured password, and logs are stored
             welcome = [f"Sign in as the user {bootstrap.FIRST_USER} with the password that ADMIN_PASSWORD has."]
@@ -33,7 +33,7 @@ def serve() -> None:
             welcome.append("Save it: it will not be shown again.")
         code = _run(lock, welcome)
     except (TallyError, PermissionError) as error:
-        _say(explain_permission(error) if isinstance(error, PermissionError) else str(error), err=True)
+        say_line(explain_permission(error) if isinstance(error, PermissionError) else str(error), err=True)
         code = 1
     sys.exit(code)
 
@@ -42,17 +42,12 @@ def _run(lock: int, welcome: list[str]) -> int:
     settings = current_app.config["SETTINGS"]
 
     def announce() -> None:
-        _say(f"Tally is at {settings.base_url}/  Ctrl-C stops it.")
+        say_line(f"Tally is at {settings.base_url}/  Ctrl-C stops it.")
         while welcome:
-            _say(welcome.pop(0))
+            say_line(welcome.pop(0))
 
     try:
         return supervise.run(preflight.resolved(settings), lock, announce)
     finally:
         for line in welcome:  # the service never became ready, but the password exists and nobody has seen it yet
-            _say(line)
-
-
-def _say(sentence: str, *, err: bool = False) -> None:
-    """Print a sentence in the format of log lines."""
-    click.echo(logs.render_line(sentence.encode()), nl=False, err=err)
+            say_line(line)

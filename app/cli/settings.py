@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app.cli.output import command, say, services
+from app.cli.output import command, say, say_all, services
 from app.services.operations.system import Setting
 
 
@@ -19,7 +19,7 @@ def settings() -> None:
 def list_settings(given: bool, as_json: bool) -> None:
     """List the settings with their values. Passwords and keys are masked."""
     found = [one for one in services().system.settings() if one.is_given or not given]
-    say([_as_json(one) for one in found], "\n".join(map(_render, found)) or "The environment sets none.", json=as_json)
+    say_all(found, _as_json, _render, "The environment sets none.", json=as_json)
 
 
 @settings.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services, utc
+from app.cli.output import command, say, say_all, services, utc, with_secret
 from app.services.people import tokens
 from app.services.people.principal import SCOPES
 from app.services.people.tokens import DEFAULT_DAYS, Token
@@ -26,8 +26,7 @@ def token() -> None:
 def add(user: str, name: str, scopes: tuple[str, ...], customers: tuple[str, ...], days: int, as_json: bool) -> None:
     """Create a token of a USER with a NAME, and print it once; only its hash is stored."""
     made, text = tokens.add(services().accounts.named(user), name, scopes, customers, days)
-    lines = [f"Added {_render(made)}.", "", f"    {text}", "", "Save it: it will not be shown again."]
-    say(_as_json(made) | {"token": text}, "\n".join(lines), json=as_json)
+    say(_as_json(made) | {"token": text}, with_secret(f"Added {_render(made)}.", text), json=as_json)
 
 
 @token.command("list")
@@ -36,8 +35,7 @@ def add(user: str, name: str, scopes: tuple[str, ...], customers: tuple[str, ...
 def list_tokens(user: str | None, as_json: bool) -> None:
     """List the tokens: those in use, then the revoked ones."""
     found = tokens.of(services().accounts.named(user)) if user else tokens.every()
-    words = "\n".join(_render(one) for one in found) or "There are no tokens."
-    say([_as_json(one) for one in found], words, json=as_json)
+    say_all(found, _as_json, _render, "There are no tokens.", json=as_json)
 
 
 @token.command()

@@ -7,7 +7,7 @@ import sys
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services
+from app.cli.output import command, say, say_all, services
 from app.services.people.principal import ANALYST, ROLES, SYSTEM, Principal
 
 from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -39,8 +39,7 @@ def add(
 @command
 def list_users(as_json: bool) -> None:
     """List the users."""
-    everyone = services().accounts.everyone()
-    say([_as_json(one) for one in everyone], "\n".join(_render(one) for one in everyone), json=as_json)
+    say_all(services().accounts.everyone(), _as_json, _render, "", json=as_json)
 
 
 @user.command()

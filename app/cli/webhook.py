@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from app.cli.confirm import confirm, yes_option
-from app.cli.output import command, say, services, utc
+from app.cli.output import SAVE, command, say, say_all, services, utc, with_secret
+from app.cli.params import ID
 from app.schemas.webhooks import EVENT_TYPES
 from app.services.people.principal import SYSTEM
-from app.services.rows import Delivery, Webhook
+from app.services.rows import Webhook
 
-ID = click.argument("key", metavar="ID", type=click.IntRange(1, 10**18))
 SHOWN_DELIVERIES = 10
-SAVE = "Save it: it will not be shown again."
 
 type_option = click.option("--type", "types", multiple=True, type=click.Choice(list(EVENT_TYPES)), help="Repeatable.")
 
@@ -35,14 +34,8 @@ def add(name: str, url: str, types: tuple[str, ...], owner: str | None, as_json:
     """
     who = services().accounts.named(owner) if owner else SYSTEM
     added = services().webhooks.add(who, {"name": name, "url": url, "types": list(types)}, by=SYSTEM)
-    lines = [
-        f"Added {_render(added.webhook)}",
-        "",
-        f"    {added.secret}",
-        "",
-        f"This secret signs what it gets. {SAVE}",
-    ]
-    say(_as_json(added.webhook) | {"secret": added.secret}, "\n".join(lines), json=as_json)
+    words = with_secret(f"Added {_render(added.webhook)}", added.secret, f"This secret signs what it gets. {SAVE}")
+    say(_as_json(added.webhook) | {"secret": added.secret}, words, json=as_json)
 
 
 @webhook.command("list")
@@ -50,8 +43,7 @@ def add(name: str, url: str, types: tuple[str, ...], owner: str | None, as_json:
 def list_webhooks(as_json: bool) -> None:
     """List the webhooks of everyone, by name."""
     found = services().webhooks.visible(SYSTEM)
-    words = "\n".join(_render(one) for one in found) or "There are no webhooks."
-    say([_as_json(one) for one in found], words, json=as_json)
+    say_all(found, _as_json, _render, "There are no webhooks.", json=as_json)
 
 
 @webhook.command()
@@ -61,8 +53,19 @@ def show(key: int, as_json: bool) -> None:
     """Show a webhook, and its latest deliveries."""
     found = services().webhooks.get(SYSTEM, key)
     latest = services().deliveries.newest(found, SHOWN_DELIVERIES)
-    lines = [_render(found), *(f"  {_render_delivery(one)}" for one in latest)]
-    say(_as_json(found) | {"deliveries": [_delivery_as_json(one) for one in latest]}, "\n".join(lines), json=as_json)
+    lines = [_render(found), *(f"  {utc(one.created_at)} {one.type} {one.state} {one.key}" for one in latest)]
+    deliveries = [
+        {
+            "id": one.key,
+            "type": one.type,
+            "report": f"JOB-{one.report}" if one.report else None,
+            "state": one.state,
+            "created": one.created_at,
+            "next_try": one.due_at,
+        }
+        for one in latest
+    ]
+    say(_as_json(found) | {"deliveries": deliveries}, "\n".join(lines), json=as_json)
 
 
 @webhook.command()
@@ -138,18 +141,8 @@ def _as_json(one: Webhook) -> dict[str, object]:
     return shown | {"reason": one.reason, "created": one.created_at}
 
 
-def _delivery_as_json(one: Delivery) -> dict[str, object]:
-    report = f"JOB-{one.report}" if one.report else None
-    shown = {"id": one.key, "type": one.type, "report": report, "state": one.state, "created": one.created_at}
-    return {**shown, "next_try": one.due_at}
-
-
 def _render(one: Webhook) -> str:
     named = len(services().webhooks.schedules(SYSTEM, one))
     gets = ", ".join(one.types) or "no event types"
     state = "" if one.disabled_at is None else f"; disabled{f': {one.reason}' if one.reason else ''}"
     return f"{one.id}: {one.name} of {one.owner_name}, {one.url}, {gets}, {named} recurring reports{state}"
-
-
-def _render_delivery(one: Delivery) -> str:
-    return f"{utc(one.created_at)} {one.type} {one.state} {one.key}"

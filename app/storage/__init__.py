@@ -6,7 +6,7 @@ single upload, and becomes visible only when it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -110,8 +110,8 @@ def open_storage(url: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     place = urlsplit(url)
     if place.scheme == "file":
         return LocalStorage(unquoted(place.path))
-    s3 = _import_s3()
-    storage: Storage = s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, _prefix(place.path))
+    s3 = import_s3("app.storage.s3", "STORAGE_URL and REPORT_BUCKETS: S3 needs")
+    storage: Storage = s3.S3Storage(s3.Store(endpoint, public_endpoint), place.netloc, prefix_of(place.path))
     return storage
 
 
@@ -121,7 +121,7 @@ def open_bucket(name: str, endpoint: str = "", public_endpoint: str = "") -> Sto
     A key is the full name of an object, chosen by the user who started the report. An older file or another report's
     may already have that name. Therefore `discard` keeps complete objects, and `contents` yields nothing.
     """
-    s3 = _import_s3()
+    s3 = import_s3("app.storage.s3", "STORAGE_URL and REPORT_BUCKETS: S3 needs")
     bucket: Storage = s3.S3Bucket(s3.Store(endpoint, public_endpoint), name)
     return bucket
 
@@ -130,22 +130,31 @@ def is_in_storage(url: str, bucket: str, name: str) -> bool:
     """Return whether an object's name belongs to the storage, so that nothing else may write it."""
     place = urlsplit(url)
     is_same = place.scheme == "s3" and place.netloc == bucket
-    return is_same and bool(KEY.fullmatch(name.removeprefix(_prefix(place.path))))
+    return is_same and bool(KEY.fullmatch(name.removeprefix(prefix_of(place.path))))
 
 
-def _prefix(path: str) -> str:
-    """Return the common prefix of the storage's object names."""
+def write_all(upload: Upload, blocks: Iterable[bytes]) -> None:
+    """Write a whole file, or nothing if there is an error."""
+    try:
+        for block in blocks:
+            upload.write(block)
+        upload.commit()
+    except BaseException:
+        upload.abort()
+        raise
+
+
+def prefix_of(path: str) -> str:
+    """Return the common prefix of the names of all objects below the path of an S3 URL."""
     inner = unquote(path).strip("/")
     return f"{inner}/" if inner else ""
 
 
-def _import_s3() -> ModuleType:
-    """Import the S3 package, only when it is used; see the package."""
+def import_s3(module: str, who_needs: str) -> ModuleType:
+    """Import a module of the S3 package, only when it is used; `who_needs` begins the message if boto3 is missing."""
     try:
-        return import_module("app.storage.s3")
+        return import_module(module)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
             raise
-        raise SettingInvalid(
-            "STORAGE_URL and REPORT_BUCKETS: S3 needs boto3. Install the extra: tally-events[s3]."
-        ) from None
+        raise SettingInvalid(f"{who_needs} boto3. Install the extra: tally-events[s3].") from None

@@ -12,13 +12,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from app.exceptions import FileMissing, SettingInvalid, StorageFailed
-from app.support.durability import sync
+from app.storage import Upload, import_s3, prefix_of
+from app.support.durability import make_folder, sync
 from app.support.file_urls import unquoted
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
@@ -26,23 +26,10 @@ PARTIAL = ".partial"
 READ_BYTES = 1024 * 1024
 
 
-class ArchiveUpload(Protocol):
-    """File being written. Either `commit` or `abort` ends it."""
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-
-    def commit(self) -> object:
-        """Make the complete file visible, atomically and durably."""
-
-    def abort(self) -> None:
-        """Remove everything that was written."""
-
-
 class Place(Protocol):
     """Place of backups. Every method raises StorageFailed if the place cannot be used."""
 
-    def create(self, name: str) -> ArchiveUpload:
+    def create(self, name: str) -> Upload:
         """Begin a file."""
 
     def open(self, name: str) -> BinaryIO:
@@ -72,15 +59,8 @@ def open_place(url: str, endpoint: str = "") -> Place:
         return LocalPlace(unquoted(parts.path))
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
         raise SettingInvalid(f"{url} is not a place for backups. Name a folder, file:///folder or s3://bucket/prefix.")
-    try:
-        s3 = import_module("app.storage.s3.place")
-        stores = import_module("app.storage.s3.store")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
-            raise
-        raise SettingInvalid("Backups in S3 need boto3. Install the extra: tally-events[s3].") from None
-    prefix = unquote(parts.path).strip("/")
-    place: Place = s3.S3Place(stores.Store(endpoint), parts.netloc, f"{prefix}/" if prefix else "")
+    s3 = import_s3("app.storage.s3.place", "Backups in S3 need")
+    place: Place = s3.S3Place(s3.Store(endpoint), parts.netloc, prefix_of(parts.path))
     return place
 
 
@@ -90,15 +70,13 @@ class LocalPlace:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, name: str) -> ArchiveUpload:
-        """Begin a file under a temporary name."""
+    def create(self, name: str) -> Upload:
         with _place_errors():
             path = self._path(name)
-            _make_folder(path.parent)
+            make_folder(path.parent, FOLDER_MODE)
             return LocalArchiveUpload(path)
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file for reading."""
         with _place_errors():
             try:
                 return self._path(name).open("rb")
@@ -106,7 +84,6 @@ class LocalPlace:
                 raise FileMissing(f"{name} is missing.") from None
 
     def names(self, prefix: str = "") -> list[str]:
-        """Return the names of all files, complete or not."""
         with _place_errors():
             top = prefix.partition("/")[0]
             found = (self._folder / top).rglob("*") if "/" in prefix else self._folder.rglob("*")
@@ -128,7 +105,7 @@ class LocalPlace:
 
 
 class LocalArchiveUpload:
-    """File of a backup being written on a disk; see `ArchiveUpload`."""
+    """File of a backup being written on a disk; see `app.storage.Upload`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -137,14 +114,12 @@ class LocalArchiveUpload:
         self._file = os.fdopen(descriptor, "wb", buffering=0)
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
         view = memoryview(data)
         with _place_errors():
             while view:
                 view = view[self._file.write(view) :]
 
     def commit(self) -> None:
-        """Make the complete file visible after it is on disk."""
         with _place_errors():
             os.fsync(self._file.fileno())
             self._file.close()
@@ -152,7 +127,6 @@ class LocalArchiveUpload:
             sync(self._path.parent)
 
     def abort(self) -> None:
-        """Remove everything that was written."""
         with suppress(OSError):
             self._file.close()
             self._partial.unlink(missing_ok=True)
@@ -172,11 +146,9 @@ class Hashing(io.RawIOBase):
         self.bytes = 0
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read as many bytes as are available."""
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         self._digest.update(data)
@@ -190,7 +162,6 @@ class Hashing(io.RawIOBase):
         return self._digest.hexdigest()
 
     def close(self) -> None:
-        """Close the other stream, too."""
         self._stream.close()
         super().close()
 
@@ -203,11 +174,3 @@ def _place_errors() -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise StorageFailed(f"The folder of backups cannot be used: {error.strerror}{where}.") from error
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder that only its owner may enter, and ensure that its entry survives a power failure."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        sync(folder.parent)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import structlog
 
 from app.exceptions import FileMissing, StorageFailed
-from app.support.durability import sync
+from app.support.durability import make_folder, sync
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -77,7 +77,7 @@ class LocalStorage:
     def create(self, key: str, media_type: str | None = None, check: Callable[[], None] | None = None) -> LocalUpload:
         path = self._path(key)  # the media type is not stored, because only the service serves the file
         with _storage_errors():
-            _make_folder(self._folder)
+            make_folder(self._folder)
             return LocalUpload(path)
 
     def open(self, key: str, check: Callable[[], None] | None = None, etag: str | None = None) -> BinaryIO:
@@ -155,11 +155,3 @@ def _storage_errors() -> Iterator[None]:
 def _partial(path: Path) -> Path:
     """Return the path of a file until it is complete."""
     return path.with_name(f".{path.name}.partial")
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder, and ensure that its entry survives a power failure."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)

@@ -13,6 +13,7 @@ tally-20261129T181500.123Z/
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -25,6 +26,7 @@ import zstandard
 
 from app.exceptions import BackupDamaged, BackupFailed, FileMissing
 from app.services.operations.event_digest import Day
+from app.storage import write_all
 from app.storage.archives import Hashing, Place
 from app.store.operations.table_rows import escape, split_lines, unescape, whole_lines
 
@@ -90,47 +92,33 @@ class ArchiveWriter:
 
     Attributes:
         name: its name in the place.
+        files: what is stored so far.
     """
 
     def __init__(self, place: Place, moment: int) -> None:
         self.name = archive_name(moment)
         self._place = place
-        self._files: dict[str, File] = {}
+        self.files: dict[str, File] = {}
 
     def add(self, name: str, blocks: Iterable[bytes]) -> None:
         """Compress and store a file."""
-        upload = self._place.create(f"{self.name}/{name}{PACKED}")
         digest, size = hashlib.sha256(), 0
         packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
-        try:
-            for block in blocks:
-                if packed := packer.compress(block):
-                    digest.update(packed)
-                    size += len(packed)
-                    upload.write(packed)
-            packed = packer.flush()
-            digest.update(packed)
-            upload.write(packed)
-            upload.commit()
-        except BaseException:
-            upload.abort()
-            raise
-        self._files[name + PACKED] = File(size + len(packed), digest.hexdigest())
 
-    @property
-    def files(self) -> dict[str, File]:
-        """Return the files stored so far."""
-        return dict(self._files)
+        def packed() -> Iterator[bytes]:
+            nonlocal size
+            for block in itertools.chain(blocks, [None]):
+                data = packer.flush() if block is None else packer.compress(block)
+                digest.update(data)
+                size += len(data)
+                yield data
+
+        write_all(self._place.create(f"{self.name}/{name}{PACKED}"), packed())
+        self.files[name + PACKED] = File(size, digest.hexdigest())
 
     def finish(self, manifest: Manifest) -> None:
         """Store the manifest, which makes the archive a backup."""
-        upload = self._place.create(f"{self.name}/{MANIFEST}")
-        try:
-            upload.write(encode_manifest(manifest))
-            upload.commit()
-        except BaseException:
-            upload.abort()
-            raise
+        write_all(self._place.create(f"{self.name}/{MANIFEST}"), [encode_manifest(manifest)])
 
     def discard(self) -> None:
         """Remove what was stored."""
@@ -148,7 +136,11 @@ class Archive:
         self.name = name
         self._place = place
         self._prefix = f"{name}/" if name else ""
-        self.manifest = self._read_manifest()
+        try:
+            with closing(place.open(self._prefix + MANIFEST)) as stream:
+                self.manifest = decode_manifest(stream.read())
+        except FileMissing:
+            raise BackupDamaged(f"{MANIFEST}: the file is missing, so this is not a complete backup.") from None
 
     def check(self, name: str) -> None:
         """Compare the size and the hash of a file with the manifest.
@@ -216,14 +208,6 @@ class Archive:
             problem = "its SHA-256 differs"
         if problem:
             raise BackupDamaged(f"{name}{PACKED}: {problem}.")
-
-    def _read_manifest(self) -> Manifest:
-        try:
-            with closing(self._place.open(self._prefix + MANIFEST)) as stream:
-                data = stream.read()
-        except FileMissing:
-            raise BackupDamaged(f"{MANIFEST}: the file is missing, so this is not a complete backup.") from None
-        return decode_manifest(data)
 
 
 def archive_name(moment: int) -> str:

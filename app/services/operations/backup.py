@@ -119,14 +119,14 @@ class Backups:
         place, moment = self.place(url), now()
         writer = ArchiveWriter(place, moment)
         try:
-            self._add_spool(writer)
+            for name, data in spool_files(self._settings).contents():
+                writer.add(SPOOL + name, [data])
             with transfer.snapshot(self._settings.database) as source:
-                manifest = self._add_tables(writer, source, moment, progress)
+                manifest = self._add_tables(writer, source, moment, progress, has_reports=with_files)
             writer.add(SECRET, [self._settings.secret().encode()])
             writer.add(SETTINGS, [_settings_file()])
             if with_files:
                 self._add_reports(writer)
-            manifest = _complete(manifest, writer, has_reports=with_files)
             writer.finish(manifest)
         except Exception:
             with suppress(StorageFailed):  # what is left is no backup, and is removed later
@@ -229,18 +229,16 @@ class Backups:
             log.info("backup removed", backup=name)
         return removed
 
-    def _add_spool(self, writer: ArchiveWriter) -> None:
-        for name, data in spool_files(self._settings).contents():
-            writer.add(SPOOL + name, [data])
-
-    def _add_tables(self, writer: ArchiveWriter, source: Source, moment: int, progress: Progress) -> Manifest:
+    def _add_tables(
+        self, writer: ArchiveWriter, source: Source, moment: int, progress: Progress, *, has_reports: bool
+    ) -> Manifest:
         tables = {table.name: table for table in source.tables() if table.name != SESSION}
         digest, entries = EventDigest(event_table(tables.values())), {}
         total = source.count(EVENT)
         for name, table in tables.items():
             lines = source.lines(table)
-            counter = _Counter(digest.through(lines) if name == EVENT else lines)
-            writer.add(f"{TABLES}{name}.tsv", _reporting(counter, progress, total) if name == EVENT else counter)
+            counter = _Counter(reported(digest.through(lines), total, progress) if name == EVENT else lines)
+            writer.add(f"{TABLES}{name}.tsv", counter)
             entries[name] = TableEntry(table.names, counter.rows)
         writer.add(DAYS, [encode_days(digest.days())])
         return Manifest(
@@ -253,8 +251,8 @@ class Backups:
             hash=digest.hash,
             tables=entries,
             sequences=source.sequences(),
-            has_reports=False,
-            files={},
+            has_reports=has_reports,
+            files=writer.files,  # to which those after the tables are added
         )
 
     def _add_reports(self, writer: ArchiveWriter) -> None:
@@ -296,15 +294,12 @@ class _Counter:
             yield data
 
 
-def _reporting(counter: _Counter, progress: Progress, total: int) -> Iterator[bytes]:
-    for data in counter:
-        yield data
-        progress(counter.rows, total)
-
-
-def _complete(manifest: Manifest, writer: ArchiveWriter, *, has_reports: bool) -> Manifest:
-    values = {name: getattr(manifest, name) for name in manifest.__struct_fields__}
-    return Manifest(**values | {"files": writer.files, "has_reports": has_reports})
+def reported(blocks: Iterable[Lines], total: int, progress: Progress, done: int = 0) -> Iterator[Lines]:
+    """Yield the same blocks, and report the progress after each."""
+    for data, rows in blocks:
+        yield data, rows
+        done += rows
+        progress(done, total)
 
 
 def _settings_file() -> bytes:

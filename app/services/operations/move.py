@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from app.config import Settings
 from app.exceptions import BackupFailed
-from app.services.operations.backup import Progress
+from app.services.operations.backup import Progress, reported
 from app.services.operations.event_digest import EVENT, EventDigest, differences
 from app.services.operations.system import starred
 from app.services.operations.verify import digest_of
@@ -77,14 +77,20 @@ class Move:
             StoreUnavailable: a database cannot be reached. Run the move again to resume it.
         """
         self._require_sqlite()
-        self._require_migrated()
+        database.refuse_newer()
+        if pending := database.pending():
+            raise BackupFailed(f"The database needs migrating first ({pending[0]}). Run: tally db upgrade.")
         if not url.startswith(("postgresql://", "postgres://")):
             raise BackupFailed("--to: name a PostgreSQL database: postgresql://user:password@host:5432/name.")
         database.disconnect()
         state = move_state.find(self._url)
         with closing(PostgresTarget(url)) as target:
-            if state and target.origin() == state.identity:
-                return self._already(state, url)
+            if state and target.origin() == state.identity:  # only the last step was interrupted
+                with transfer.reading(url) as copy:
+                    digest = digest_of(copy)
+                if state.finished_at is None:
+                    move_state.finish(self._url, now())
+                return Moved(starred(url), digest.events, digest.hash, digest.events)
             if table := transfer.occupied(url):
                 raise BackupFailed(f"--to: the database has data already (table {table}). Name an empty one.")
             state = self._begin(state, target, starred(url))
@@ -121,7 +127,7 @@ class Move:
         for data, _ in source.lines(events, until=last):
             digest.add(data)
         resumed = digest.events
-        blocks = _noted(digest.through(source.lines(events, after=last)), resumed, total, progress)
+        blocks = reported(digest.through(source.lines(events, after=last)), total, progress, resumed)
         for first in blocks:
             target.add(events, _chunk(first, blocks))
         return digest, resumed
@@ -138,30 +144,9 @@ class Move:
                     problems.append(f"{table.name}: {before:,} rows expected, {after:,} found.")
         return problems
 
-    def _already(self, state: MoveState, url: str) -> Moved:
-        """Complete a move whose last step was interrupted after the tables had become visible."""
-        with transfer.reading(url) as source:
-            digest = digest_of(source)
-        if state.finished_at is None:
-            move_state.finish(self._url, now())
-        return Moved(starred(url), digest.events, digest.hash, digest.events)
-
     def _require_sqlite(self) -> None:
         if not self._url.startswith("sqlite"):
             raise BackupFailed("DATABASE_URL: only a SQLite database can be moved.")
-
-    def _require_migrated(self) -> None:
-        database.refuse_newer()
-        if pending := database.pending():
-            raise BackupFailed(f"The database needs migrating first ({pending[0]}). Run: tally db upgrade.")
-
-
-def _noted(blocks: Iterator[Lines], done: int, total: int, progress: Progress) -> Iterator[Lines]:
-    """Yield the same blocks, and report the progress with each."""
-    for data, rows in blocks:
-        yield data, rows
-        done += rows
-        progress(done, total)
 
 
 def _chunk(first: Lines, blocks: Iterator[Lines]) -> Iterator[Lines]:

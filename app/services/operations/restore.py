@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from app.config import Settings
 from app.exceptions import BackupDamaged, BackupFailed
 from app.services.operations.archive import REPORTS, SECRET, SETTINGS, SPOOL, Archive, find_archive
-from app.services.operations.backup import Backups, Progress, address, spool_files, table_columns
+from app.services.operations.backup import Backups, Progress, address, reported, spool_files, table_columns
 from app.services.operations.event_digest import EVENT, differences
 from app.services.operations.verify import digest_of
 from app.services.people import audit
 from app.services.people.principal import SYSTEM
 from app.services.reports.output import Destinations
-from app.storage import private_files
+from app.storage import private_files, write_all
 from app.store import database
 from app.store.operations import transfer
-from app.store.operations.table_rows import Lines
 from app.store.reports import reports as reports_store
 
 MARKER = "restore-unfinished"  # file in DATA_DIR while a restore changes the installation
@@ -80,7 +78,8 @@ class Restore:
                 raise
             private_files.write(self._marker, f"{label}\n".encode())
             for name in archive.names(REPORTS):
-                self._restore_report(archive, name)
+                upload = self._destinations.own.create(name.removeprefix(REPORTS))
+                write_all(upload, archive.blocks(name))
             notes = self._restore_small(small)
             target.replace()
         database.upgrade()
@@ -128,7 +127,7 @@ class Restore:
             lines = archive.lines(name)
             table = table_columns(tables[name], entry)
             if name == EVENT:
-                lines = _counted(lines, manifest.events, progress)
+                lines = reported(lines, manifest.events, progress)
             try:
                 target.write(table, lines)
             except ValueError as error:
@@ -139,17 +138,6 @@ class Restore:
         problems = differences(archive.days(), found.days())
         if problems:
             raise BackupDamaged("The restored events differ from the backup; nothing was changed.", problems)
-
-    def _restore_report(self, archive: Archive, name: str) -> None:
-        storage, key = self._destinations.own, name.removeprefix(REPORTS)
-        upload = storage.create(key)
-        try:
-            for block in archive.blocks(name):
-                upload.write(block)
-            upload.commit()
-        except BaseException:
-            upload.abort()
-            raise
 
     def _restore_small(self, small: dict[str, bytes]) -> list[str]:
         """Restore the spool, the key and the settings, and return what the operator still has to do."""
@@ -177,11 +165,3 @@ class Restore:
                 reports_store.mark_removed(report.job)
                 number += 1
         return number
-
-
-def _counted(lines: Iterator[Lines], total: int, progress: Progress) -> Iterator[Lines]:
-    done = 0
-    for data, rows in lines:
-        yield data, rows
-        done += rows
-        progress(done, total)

@@ -11,7 +11,7 @@ import orjson
 from app.config import Settings
 from app.exceptions import BackupDamaged
 from app.services.operations.archive import PACKED, TABLES, Archive, find_archive
-from app.services.operations.backup import Backups, Progress, address
+from app.services.operations.backup import Backups, Progress, address, reported
 from app.services.operations.event_digest import EVENT, Day, EventDigest, differences, event_table
 from app.storage import Storage
 from app.storage.archives import Hashing
@@ -125,11 +125,9 @@ class Verifier:
 def digest_of(source: Source, progress: Progress = lambda done, total: None) -> EventDigest:
     """Return the digest of all events of a source."""
     table = event_table(source.tables())
-    digest, done, total = EventDigest(table), 0, source.count(EVENT)
-    for data, rows in source.lines(table):
+    digest = EventDigest(table)
+    for data, _ in reported(source.lines(table), source.count(EVENT), progress):
         digest.add(data)
-        done += rows
-        progress(done, total)
     return digest
 
 

@@ -115,21 +115,16 @@ class WebServer(MPServer):
         return False
 
     def _stop_workers(self) -> None:
-        if os.environ.get(ALONE):
-            _empty_queues(self._listeners)
+        if os.environ.get(ALONE):  # nobody else refuses new clients, and waits for those that are in a queue
+            listeners = runpy.run_path(str(Path(__file__).with_name("listeners.py")))  # without the application's code
+            listeners["refuse_new"](self._listeners)
+            deadline = time.monotonic() + LINGER_SECONDS
+            time.sleep(QUIET_SECONDS)
+            while listeners["waiting"](self._listeners) and time.monotonic() < deadline:
+                time.sleep(0.05)
         super()._stop_workers()
         for old in self._replaced:
             old.kill()
-
-
-def _empty_queues(sockets: list[socket.socket]) -> None:
-    """Refuse new clients, and wait until the web processes have accepted those whose connections are in a queue."""
-    listeners = runpy.run_path(str(Path(__file__).with_name("listeners.py")))  # without the application's code
-    listeners["refuse_new"](sockets)
-    deadline = time.monotonic() + LINGER_SECONDS
-    time.sleep(QUIET_SECONDS)
-    while listeners["waiting"](sockets) and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def _print(line: str) -> None:

@@ -113,7 +113,13 @@ class ReportQueue:
     """
 
     def __init__(self, url: str, timeout: int) -> None:
-        _check(url)
+        try:
+            connect(url).connection_pool.make_connection()
+        except (ValueError, TypeError, AttributeError, RedisError):  # whose message may contain a part of a password
+            raise SettingInvalid(
+                "REDIS_URL: redis-py cannot read it. Write redis://user:password@host:6379/0 or "
+                "unix:///path/redis.sock?db=0, and other parameters as ?name=value&name=value with redis-py's names."
+            ) from None
         self._url = url
         self._timeout = timeout + GRACE_SECONDS
         self._connection: Redis | None = None
@@ -270,17 +276,6 @@ def connect(
     return Redis.from_url(
         url, socket_connect_timeout=connect_seconds, socket_timeout=answer_seconds, retry=Retry(NoBackoff(), 0)
     )
-
-
-def _check(url: str) -> None:
-    """Parse a URL by redis-py without showing its error messages, which may contain a part of a password."""
-    try:
-        connect(url).connection_pool.make_connection()
-    except (ValueError, TypeError, AttributeError, RedisError):
-        raise SettingInvalid(
-            "REDIS_URL: redis-py cannot read it. Write redis://user:password@host:6379/0 or "
-            "unix:///path/redis.sock?db=0, and other parameters as ?name=value&name=value with redis-py's names."
-        ) from None
 
 
 def wait_until_there(url: str) -> None:

@@ -84,7 +84,8 @@ class Counting:
         wanted = replace(wanted, customers=who.customers)
         if items is not None:
             wanted = replace(wanted, types=sorted({kind for _, kind in items}))
-        grouping = Grouping(tuple(code for code in CODES if code in by), _step(by), items)
+        step = next((STEPS[word] for word in by if word in STEPS), None)
+        grouping = Grouping(tuple(code for code in CODES if code in by), step, items)
         numbers, old, new = read(
             lambda: store.read(wanted, grouping, max_groups=limit, max_rows=MAX_ROWS, max_read=MAX_READ)
         )
@@ -123,10 +124,6 @@ class Counting:
             message = f'context is "{context[:60]}", which the catalog names for none of these types{hint}. {NAME_IT}'
             raise InputInvalid("The question is wrong.", [FieldError(message)])
         return items
-
-
-def _step(by: Sequence[str]) -> int | None:
-    return next((STEPS[word] for word in by if word in STEPS), None)
 
 
 def _answer(numbers: Numbers | None, old: int, new: int, grouping: Grouping) -> Counts:

@@ -143,10 +143,7 @@ def _cells(row: Sequence[Any], fill: Cells | None) -> list[Cell]:
     event = dict(zip(EVENT_COLUMNS, row, strict=False))  # the id follows
     context = items(event["context"])
     named = fill(event["type"], context) if fill else [orjson.dumps(context).decode()]
-    return [_time(event["timestamp"]), *map(event.get, BEFORE), *named, *(str(event[name]) for name in AFTER)]
-
-
-def _time(milliseconds: int) -> str:
-    """Return a time as spreadsheets read it: 2026-11-23 14:02:11.482."""
-    time = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{time.year:04}-{time:%m-%d %H:%M:%S}.{milliseconds % 1000:03}"
+    moment = datetime.fromtimestamp(event["timestamp"] // 1000, UTC)
+    # As spreadsheets read it: 2026-11-23 14:02:11.482.
+    time = f"{moment.year:04}-{moment:%m-%d %H:%M:%S}.{event['timestamp'] % 1000:03}"
+    return [time, *map(event.get, BEFORE), *named, *(str(event[name]) for name in AFTER)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from dataclasses import replace
 
 from app.exceptions import FieldError
@@ -14,10 +15,7 @@ from app.store.events.rejected_filter import RejectedFilter
 MAX_TEXT = 200
 STORED_BITS = {4: 24, 6: 48}  # of addresses, see `shortened`
 FAULTS = {"missing": "is missing", "unknown": "is not known", "wrong": "is wrong"}
-_FAULTS_OF = {
-    "customer": ("missing", "unknown", "wrong"),
-    "product": ("missing", "unknown", "wrong"),
-    "type": ("missing", "unknown", "wrong"),
+_FAULTS_OF = dict.fromkeys(("customer", "product", "type"), tuple(FAULTS)) | {
     "version": ("wrong",),
     "timestamp": ("missing", "wrong"),
     "context": ("missing", "wrong"),
@@ -62,7 +60,9 @@ def rejected_filter(
         faults.append(FieldError(f"text has {len(text):,} characters; it must have at most {MAX_TEXT}.", field="text"))
     if start is not None and end is not None and end < start:
         faults.append(FieldError("end is before start; it must be the same or later.", field="end"))
-    network = _network(origin or "")
+    network = None
+    with suppress(ValueError):  # it is a request id
+        network = ipaddress.ip_network(origin or "", strict=False)
     if network is not None and network.prefixlen < STORED_BITS[network.version]:
         stored = STORED_BITS[network.version]
         message = (
@@ -94,11 +94,3 @@ def within_reach(who: Principal, wanted: RejectedFilter, before: int | None) -> 
         before: an id, which the events of the page precede.
     """
     return wanted.visible_to(who.customers).within_reach(before)
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """Return an address or a network, or None if the text is none, such as a request id."""
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None

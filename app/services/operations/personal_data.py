@@ -205,14 +205,22 @@ class PersonalData:
                 saved_views.remove(who, view)
         receipt.saved_views = [f"{view.page} {view.id} of {view.owner}" for view in found.views]
         receipt.stored_responses = _clear_answers(found)
-        _erase_rejected(found)
+        for begin in range(0, len(found.rejected), REJECTED_AT_ONCE):
+            rejected.remove(found.rejected[begin : begin + REJECTED_AT_ONCE])
+        for match in rejected_matches.requests(found.sought) if found.sought else ():
+            erase_from(match.request, {*match.events})
         for (customer, product), some in sorted(found.events.items()):
             for number in store.erase_keys(customer, product, some.keys):
                 progress(number)
         if delete_files:
             late = [one for pair, some in found.events.items() for one in store.reports(some.filter(pair))]
             waiting += self._remove_files(who, [one for one in late if one.id > newest], receipt)
-        self._restart(who, waiting, receipt)
+        for report in waiting:
+            names = receipt.reports.cancelled
+            with suppress(Forbidden, RateLimited):  # its bucket is no longer allowed, or its user has too many
+                self._reports.retry(who, report)
+                names = receipt.reports.restarted
+            names.append(source(report))
         receipt.ended_at = now()
         details = found.details | {"receipt": receipt.as_json()}
         return receipt, audit.note(who, ERASED, "personal data", details, customer=found.only_customer)
@@ -292,14 +300,6 @@ class PersonalData:
                 receipt.reports.deleted.append(source(report))
         return cancelled
 
-    def _restart(self, who: Principal, cancelled: list[Report], receipt: Receipt) -> None:
-        for report in cancelled:
-            names = receipt.reports.cancelled
-            with suppress(Forbidden, RateLimited):  # its bucket is no longer allowed, or its user has too many
-                self._reports.retry(who, report)
-                names = receipt.reports.restarted
-            names.append(source(report))
-
 
 def _check_time(until: float | None, read: int, last: int) -> None:
     if until is not None and time.monotonic() > until:
@@ -344,13 +344,6 @@ def _clear_answers(found: PersonalDataMatches) -> int:
             number += len(replaced)
         covered = last
     return number
-
-
-def _erase_rejected(found: PersonalDataMatches) -> None:
-    for begin in range(0, len(found.rejected), REJECTED_AT_ONCE):
-        rejected.remove(found.rejected[begin : begin + REJECTED_AT_ONCE])
-    for match in rejected_matches.requests(found.sought) if found.sought else ():
-        erase_from(match.request, {*match.events})
 
 
 def _encode_matches(found: PersonalDataMatches) -> Iterator[bytes]:

@@ -83,12 +83,16 @@ class Restore:
             notes = self._restore_small(small)
             target.replace()
         database.upgrade()
-        expired = self._expire_missing()
+        own = self._destinations.own
+        missing = [one for one in reports_store.with_files() if self._destinations.place(one) is own]
+        missing = [one for one in missing if not self._destinations.has(one)]
+        for report in missing:
+            reports_store.mark_removed(report.job)  # so that its links say that the file has expired
         audit.note(SYSTEM, "backup restored", label)
         database.disconnect()
         private_files.remove(self._marker)
         created, events = archive.manifest.created, archive.manifest.events
-        return Restored(label, created, events, len(archive.names(REPORTS)), expired, notes)
+        return Restored(label, created, events, len(archive.names(REPORTS)), len(missing), notes)
 
     def needs_replace(self) -> bool:
         """Return whether the installation has data."""
@@ -156,12 +160,3 @@ class Restore:
         private_files.write(folder / "settings.restored.env", small[SETTINGS])
         notes.append(f"The settings of the backup are in {folder / 'settings.restored.env'}. Compare them with yours.")
         return notes
-
-    def _expire_missing(self) -> int:
-        """Mark the reports whose files are not there, so that their links say that the file has expired."""
-        number = 0
-        for report in reports_store.with_files():
-            if self._destinations.place(report) is self._destinations.own and not self._destinations.has(report):
-                reports_store.mark_removed(report.job)
-                number += 1
-        return number

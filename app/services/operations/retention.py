@@ -71,13 +71,9 @@ class Retention:
 
         With `delete_files`, remove the report files that contain some of the events, and restart running reports.
         """
-        audit.note(
-            who,
-            "events erased",
-            _named(plan.doomed),
-            _audit_details(plan, delete_files),
-            customer=plan.doomed.customer or "",
-        )
+        customer, product = plan.doomed.customer or "", plan.doomed.product
+        name = f"customer {customer}" + (f", product {product}" if product else "")
+        audit.note(who, "events erased", name, _audit_details(plan, delete_files), customer=customer)
         with closing(store.erase(plan.doomed)) as steps:
             yield from steps
         for begin in range(0, len(plan.rejected), REJECTED_AT_ONCE):
@@ -87,7 +83,11 @@ class Retention:
         if delete_files:
             meanwhile = [report for report in store.reports(plan.doomed) if report.id > plan.newest]
             for report in (*plan.reports, *meanwhile):
-                self._remove_file(who, report)
+                if not self._reports.cancel(who, report):
+                    self._reports.delete(who, report)
+                    continue
+                with suppress(Forbidden):  # its bucket is no longer allowed, so it stays cancelled
+                    self._reports.retry(who, report)
 
     def expire(self, days: int) -> None:
         """Erase the counted events that are older than a number of days, and give the space back that SQLite can."""
@@ -96,17 +96,6 @@ class Retention:
         )
         if number:
             log.info("events past EVENT_KEEP_DAYS erased", events=number)
-
-    def _remove_file(self, who: Principal, report: Report) -> None:
-        """Remove existing files, and restart reports that are being written so that they omit the events.
-
-        A report whose bucket is no longer allowed stays cancelled.
-        """
-        if self._reports.cancel(who, report):
-            with suppress(Forbidden):
-                self._reports.retry(who, report)
-        else:
-            self._reports.delete(who, report)
 
 
 def _filter(*, after: int | None = None, before: int | None = None, **wanted: Any) -> EventFilter:
@@ -159,10 +148,6 @@ def _fits(doomed: EventFilter, text: str) -> bool:
         and (doomed.end is None or (moment is not None and moment <= doomed.end))
         and (doomed.item is None or doomed.item in [getattr(item, "text", item) for item in items])
     )
-
-
-def _named(doomed: EventFilter) -> str:
-    return f"customer {doomed.customer}" + (f", product {doomed.product}" if doomed.product else "")
 
 
 def _audit_details(plan: ErasurePlan, delete_files: bool) -> dict[str, object]:

@@ -16,7 +16,7 @@ from app.services.operations.event_digest import EVENT, Day, EventDigest, differ
 from app.storage import Storage
 from app.storage.archives import Hashing
 from app.store.operations import consistency, transfer
-from app.store.operations.consistency import Hour, ReportFile, differing_hours, report_files
+from app.store.operations.consistency import ReportFile, differing_hours, report_files
 from app.store.operations.table_rows import Column, Table
 from app.store.operations.transfer import Source
 
@@ -94,7 +94,12 @@ class Verifier:
             hours, files = differing_hours(source), report_files(source)
             days, customer_days = consistency.differing_days(source), consistency.differing_customer_days(source)
             subject = source.server
-        problems = [_hour_problem(hour) for hour in hours[:MAX_PROBLEMS]]
+        problems = [
+            f"{hour.customer} {hour.product} {hour.type}, the hour from "
+            f"{datetime.fromtimestamp(hour.hour / 1000, UTC):%Y-%m-%d %H:%M} UTC: "
+            f"{hour.counted:,} events counted, {hour.found:,} stored."
+            for hour in hours[:MAX_PROBLEMS]
+        ]
         if len(hours) > MAX_PROBLEMS:
             problems.append(f"{len(hours) - MAX_PROBLEMS:,} more hourly counts differ.")
         problems += _day_problems(days or [], "daily count")
@@ -156,14 +161,6 @@ def _unreadable(archive: Archive, name: str) -> str:
     except BackupDamaged as error:
         return str(error)
     return f"{name}{PACKED}: its lines are not rows of the table."
-
-
-def _hour_problem(hour: Hour) -> str:
-    moment = datetime.fromtimestamp(hour.hour / 1000, UTC)
-    return (
-        f"{hour.customer} {hour.product} {hour.type}, the hour from {moment:%Y-%m-%d %H:%M} UTC: "
-        f"{hour.counted:,} events counted, {hour.found:,} stored."
-    )
 
 
 def _day_problems(days: list[consistency.Day], kind: str) -> list[str]:

@@ -52,8 +52,12 @@ class Reader(io.RawIOBase):
             while self._at < self._bytes:
                 try:
                     data = self._call(self._body.read, len(view))  # raises if it ends too early
-                except BotoCoreError as error:
-                    self._reopen(error)
+                except BotoCoreError:
+                    self._body.close()
+                    self._breaks += 1
+                    if self._breaks > MAX_BREAKS:
+                        raise
+                    self._body = self._get(Range=f"bytes={self._at}-", IfMatch=self._etag)["Body"]
                 else:
                     view[: len(data)] = data
                     self._at += len(data)
@@ -66,14 +70,6 @@ class Reader(io.RawIOBase):
         if not self.closed and hasattr(self, "_body") and not self._is_busy:
             self._body.close()
         super().close()
-
-    def _reopen(self, broken: BotoCoreError) -> None:
-        """Request the rest of the object, or raise the error after too many failures."""
-        self._body.close()
-        self._breaks += 1
-        if self._breaks > MAX_BREAKS:
-            raise broken
-        self._body = self._get(Range=f"bytes={self._at}-", IfMatch=self._etag)["Body"]
 
     def _get(self, **more: str) -> dict[str, Any]:
         try:

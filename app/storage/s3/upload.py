@@ -117,18 +117,15 @@ class S3Upload:
             raise StorageFailed(f"The file is longer than S3 takes: {self._bytes} bytes.")
         with storage_errors(self._bucket):
             if not self._upload:
-                self._begin()
+                self._has_twin = True
+                begun = self._call(self._client.create_multipart_upload, **self._place, **self._about)
+                self._has_twin = begun["ResponseMetadata"]["RetryAttempts"] > 0
+                self._upload = self._place | {"UploadId": begun["UploadId"]}
             self.wait_for(MAX_IN_TRANSIT - 1)
         part = start_call(self._send_part, len(self._parts) + 1, self._buffer)
         self._parts.append(part)
         self._in_transit.add(part)
         self._buffer = bytearray()
-
-    def _begin(self) -> None:
-        self._has_twin = True
-        begun = self._call(self._client.create_multipart_upload, **self._place, **self._about)
-        self._has_twin = begun["ResponseMetadata"]["RetryAttempts"] > 0
-        self._upload = self._place | {"UploadId": begun["UploadId"]}
 
     def _call(self, call: Callable[..., dict[str, Any]], **given: object) -> dict[str, Any]:
         """Return the store's response. If the attempt must stop before that, the call continues in its thread."""

@@ -170,7 +170,13 @@ class PostgresTarget(_Client):
         self._run("SET search_path TO DEFAULT")
         self._run(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE")
         self._run(f"CREATE SCHEMA {INCOMING}")
-        self._migrate(migrations[-1])
+        backend = PostgresBackend.from_url(self._url)
+        try:
+            with translated():
+                backend.execute_sql(f"SET search_path TO {INCOMING}")
+                Runner(backend, str(MIGRATIONS), schema=INCOMING).up(migrations[-1])
+        finally:
+            backend.close_all()
         self._run(f"SET search_path TO {INCOMING}")
         self._indexes = self.fetch(INDEXES)
         for name, _ in self._indexes:
@@ -247,15 +253,6 @@ class PostgresTarget(_Client):
 
     def discard(self) -> None:
         self._run(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE")
-
-    def _migrate(self, last: str) -> None:
-        backend = PostgresBackend.from_url(self._url)
-        try:
-            with translated():
-                backend.execute_sql(f"SET search_path TO {INCOMING}")
-                Runner(backend, str(MIGRATIONS), schema=INCOMING).up(last)
-        finally:
-            backend.close_all()
 
     def _copy(self, table: Table, blocks: Iterable[Lines]) -> None:
         kinds = {column.name: column.kind for column in self._table(table.name).columns}

@@ -39,27 +39,17 @@ HOLD = (sys.executable, "-I", "-S", die_with_parent.__file__)
 
 @dataclass
 class Program:
-    """Program that runs until everything stops.
-
-    Attributes:
-        stop_seconds: how long it may take to end.
-        environment: its variables besides those of the launcher.
-        descriptors: those that it inherits.
-        output: the read end of its standard output and error, across restarts.
-        process: its current process, if it runs.
-        starts_at: the monotonic time of its next start, if it does not run.
-        is_hopeless: whether it cannot stay up.
-    """
+    """Program that runs until everything stops."""
 
     name: str
     command: Sequence[str]
-    stop_seconds: float
-    environment: Mapping[str, str] = field(default_factory=dict)
-    descriptors: Sequence[int] = ()
-    output: int = field(init=False)
-    process: subprocess.Popen[bytes] | None = None
-    starts_at: float = 0.0
-    is_hopeless: bool = False
+    stop_seconds: float  # how long it may take to end
+    environment: Mapping[str, str] = field(default_factory=dict)  # its variables besides those of the launcher
+    descriptors: Sequence[int] = ()  # those that it inherits
+    output: int = field(init=False)  # the read end of its standard output and error, across restarts
+    process: subprocess.Popen[bytes] | None = None  # its current process, if it runs
+    starts_at: float = 0.0  # the monotonic time of its next start, if it does not run
+    is_hopeless: bool = False  # whether it cannot stay up
     _started_at: float = 0.0
     _worked_at: float = -math.inf
     _quick_deaths: int = 0

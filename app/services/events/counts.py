@@ -30,23 +30,14 @@ __all__ = ["BY", "CODES", "CONTEXT", "MAX_GROUPS", "STEPS", "Counts", "Counting"
 
 @dataclass(frozen=True)
 class Counts:
-    """Answer to a question.
+    """Answer to a question."""
 
-    Attributes:
-        keys: the columns of a group, without the time: codes, and `value` of the context item.
-        step: the length of a step of time in milliseconds, or None.
-        rows: by time, then the largest group first.
-        total: the number of events of all groups.
-        rest_groups: how many smaller groups the rows do not have.
-        rest: the number of events of those.
-    """
-
-    keys: list[str]
-    step: int | None
-    rows: list[Row]
-    total: int
-    rest_groups: int
-    rest: int
+    keys: list[str]  # the columns of a group, without the time: codes, and `value` of the context item
+    step: int | None  # the length of a step of time in milliseconds, or None
+    rows: list[Row]  # by time, then the largest group first
+    total: int  # the number of events of all groups
+    rest_groups: int  # how many smaller groups the rows do not have
+    rest: int  # the number of events of those
 
     def flat(self) -> list[dict[str, object]]:
         """Return the rows as objects with `time`, the keys and `count`."""

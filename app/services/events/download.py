@@ -43,15 +43,10 @@ _slots = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 @dataclass(frozen=True)
 class DownloadRows:
-    """Events to download.
+    """Events to download."""
 
-    Attributes:
-        keys: their ids, latest event first.
-        is_cut: whether there may be more than these.
-    """
-
-    keys: list[int]
-    is_cut: bool
+    keys: list[int]  # their ids, latest event first
+    is_cut: bool  # whether there may be more than these
 
 
 class EventFile:

@@ -30,18 +30,13 @@ GOES_ON = (b"{", b"[", b",", b":")  # last characters of the first line of JSON 
 
 @dataclass(frozen=True)
 class Csv:
-    """Options for reading a CSV file, and the values that its rows lack.
-
-    Attributes:
-        header: whether to skip the first row regardless of its content. A report's own header is recognized anyway.
-        layout: layout of a file without a report's header: COLUMNS, POSITIONAL, or None if it is unambiguous.
-    """
+    """Options for reading a CSV file, and the values that its rows lack."""
 
     customer: str
     product: str
     delimiter: str = "|"
-    header: bool = False
-    layout: str | None = None
+    header: bool = False  # whether to skip the first row in any case; a report's own header is recognized anyway
+    layout: str | None = None  # COLUMNS or POSITIONAL for a file without a report's header; None if it is unambiguous
 
 
 INCOMPLETE = (

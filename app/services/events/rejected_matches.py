@@ -30,19 +30,12 @@ NO_OWNER = ""  # owner of an event that names no customer, or a customer that it
 
 @dataclass(frozen=True)
 class ValueSearch:
-    """Search for a value among rejected events.
-
-    Attributes:
-        value: the value.
-        places: the context items that may contain the value. None means anywhere.
-        customers: the customers whose events are searched. None means all, including events without an owner.
-        is_limited: whether the caller may not see events without an owner.
-    """
+    """Search for a value among rejected events."""
 
     value: str
-    places: Sequence[NamedItem] | None
-    customers: Sequence[str] | None
-    is_limited: bool
+    places: Sequence[NamedItem] | None  # the context items that may contain the value. None means anywhere
+    customers: Sequence[str] | None  # those whose events are searched. None means all, and events without an owner
+    is_limited: bool  # whether the caller may not see events without an owner
 
     @property
     def owners(self) -> Sequence[str] | None:
@@ -59,18 +52,11 @@ class Codes(NamedTuple):
 
 @dataclass(frozen=True)
 class RequestMatch:
-    """Refused request that matches.
-
-    Attributes:
-        events: the matching events as JSON, with their codes, by their places. It is empty if the value is outside the
-            events, or in a field that Tally ignores.
-        counted: the places of matching events that are not also rejected events. They may have been removed from the
-            request, but are still in its body.
-    """
+    """Refused request that matches, perhaps only outside its events, or in a field that Tally ignores."""
 
     request: RejectedRequest
-    events: dict[int, tuple[str, Codes]]
-    counted: set[int]
+    events: dict[int, tuple[str, Codes]]  # the matching events as JSON, with their codes, by their places
+    counted: set[int]  # places of those that are not also rejected events, among them some removed from the request
 
     def counted_codes(self) -> list[Codes]:
         """Return the codes of each counted event, or empty codes if only the request itself matches."""

@@ -29,20 +29,13 @@ class _AnyStamped(msgspec.Struct):
 
 @dataclass
 class TimestampPreview:
-    """What parsing the timestamps of some events would change.
+    """What parsing the timestamps of some events would change."""
 
-    Attributes:
-        samples: the first timestamps, as text and in milliseconds.
-        readable, unreadable: numbers of events.
-        unparsedable_samples: the first timestamps that cannot be parsed, or the events without one.
-        without_zone: number of readable timestamps without a zone, which are taken as UTC.
-    """
-
-    samples: list[tuple[str, int]] = field(default_factory=list)
-    readable: int = 0
+    samples: list[tuple[str, int]] = field(default_factory=list)  # the first timestamps, as text and in milliseconds
+    readable: int = 0  # number of events
     unreadable: int = 0
-    without_zone: int = 0
-    unreadable_samples: list[str] = field(default_factory=list)
+    without_zone: int = 0  # number of readable timestamps without a zone, which are taken as UTC
+    unreadable_samples: list[str] = field(default_factory=list)  # the first, or the events without a timestamp
 
     @property
     def number(self) -> int:

@@ -55,30 +55,18 @@ class TableEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Contents of an archive.
+    """Contents of an archive."""
 
-    Attributes:
-        format: version of the archive's format.
-        tally: version of Tally.
-        database: name and version of the database.
-        created: time of the snapshot in milliseconds.
-        migrations: names of the migrations that the database had.
-        events: number of events.
-        hash: hash of all events; see `event_digest`.
-        sequences: the highest id that each table ever assigned.
-        has_reports: whether report files are included.
-    """
-
-    format: int
-    tally: str
-    database: str
-    created: int
-    migrations: list[str]
-    events: int
-    hash: str
+    format: int  # version of the archive's format
+    tally: str  # version of Tally
+    database: str  # name and version of the database
+    created: int  # time of the snapshot in milliseconds
+    migrations: list[str]  # names of the migrations that the database had
+    events: int  # number of events
+    hash: str  # hash of all events; see `event_digest`
     tables: dict[str, TableEntry]
-    sequences: dict[str, int]
-    has_reports: bool
+    sequences: dict[str, int]  # the highest id that each table ever assigned
+    has_reports: bool  # whether report files are included
     files: dict[str, File]
 
     @property

@@ -62,15 +62,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Backup:
-    """Complete backup.
+    """Complete backup."""
 
-    Attributes:
-        address: the place and the name.
-        created_at: time of the snapshot in milliseconds.
-    """
-
-    address: str
-    created_at: int
+    address: str  # the place and the name
+    created_at: int  # time of the snapshot in milliseconds
     manifest: Manifest
 
 

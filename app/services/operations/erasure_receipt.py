@@ -56,30 +56,18 @@ class CountsByPair(defaultdict[Pair, Removed]):
 
 @dataclass
 class ReportFiles:
-    """Reports with some of the events, by what happened to their files.
-
-    Attributes:
-        deleted: the file was deleted.
-        restarted: the report was being written, and was restarted without the events.
-        cancelled: the report was being written, and could not be restarted.
-        kept: the file stays, because deleting was not requested.
-        in_buckets: the file is in a bucket, where Tally deletes nothing.
-    """
+    """Reports with some of the events, by what happened to their files."""
 
     deleted: list[str] = field(default_factory=list)
-    restarted: list[str] = field(default_factory=list)
-    cancelled: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    in_buckets: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)  # written again, without the events
+    cancelled: list[str] = field(default_factory=list)  # the report was being written, and could not be restarted
+    kept: list[str] = field(default_factory=list)  # because deleting was not requested
+    in_buckets: list[str] = field(default_factory=list)  # where Tally deletes nothing
 
 
 @dataclass
 class Receipt:
-    """Receipt; see `as_json`. It is complete once `ended_at` is set.
-
-    Attributes:
-        saved_views: views that sought the value, without their names, which may contain it.
-    """
+    """Receipt; see `as_json`. It is complete once `ended_at` is set."""
 
     value: str
     item: str | None
@@ -89,7 +77,7 @@ class Receipt:
     spooled: int = 0
     removed: CountsByPair = field(default_factory=CountsByPair)
     stored_responses: int = 0
-    saved_views: list[str] = field(default_factory=list)
+    saved_views: list[str] = field(default_factory=list)  # without the names of the views, which may have the value
     reports: ReportFiles = field(default_factory=ReportFiles)
     damaged_spools: list[str] = field(default_factory=list)
     ended_at: int = 0

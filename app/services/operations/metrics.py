@@ -30,19 +30,14 @@ ANSWER_SECONDS = 3.0  # Prometheus gives up after ten
 
 @dataclass(frozen=True)
 class Recorded:
-    """Metrics from the database.
-
-    Attributes:
-        rejected: number of events ever rejected, by field and fault. `dropped` is the number of those dropped in
-            addition.
-    """
+    """Metrics from the database."""
 
     accepted: int  # number of events ever accepted and counted. `uncounted` is an estimate of those not counted yet
     stored: int  # number of counted events that still exist
     uncounted: int
     lag: float  # seconds that the oldest uncounted event waits
-    rejected: Mapping[tuple[str, str], int]
-    dropped: int
+    rejected: Mapping[tuple[str, str], int]  # number of events ever rejected, by field and fault
+    dropped: int  # number of those dropped in addition
     kept: int  # number of rejected events that still exist
     reports: Mapping[str, int]  # number of reports by state
     wait: float  # seconds that the oldest report waits for a worker
@@ -60,21 +55,13 @@ class AtWork:
 
 @dataclass(frozen=True)
 class Numbers:
-    """All metrics.
-
-    Attributes:
-        checks: results of the health checks.
-        recorded: None if the database is unavailable or too slow.
-        at_work: None if Redis is unavailable.
-        spooled: number of events in the spool of this machine.
-        disk_bytes, free_bytes: size and free space of this machine's disk.
-    """
+    """All metrics."""
 
     checks: Sequence[Check]
-    recorded: Recorded | None
-    at_work: AtWork | None
-    spooled: int
-    disk_bytes: int
+    recorded: Recorded | None  # None if the database is unavailable or too slow
+    at_work: AtWork | None  # None if Redis is unavailable
+    spooled: int  # number of events in the spool of this machine
+    disk_bytes: int  # of this machine
     free_bytes: int
 
 

@@ -31,19 +31,12 @@ CHUNK_ROWS = 250_000  # of events per transaction
 
 @dataclass(frozen=True)
 class Moved:
-    """Result of a move.
+    """Result of a move."""
 
-    Attributes:
-        target: address of the new database without its password.
-        events: number of events, all of them compared.
-        hash: hash of the events in both databases.
-        resumed: number of events that an interrupted move had copied before.
-    """
-
-    target: str
-    events: int
-    hash: str
-    resumed: int = 0
+    target: str  # address of the new database without its password
+    events: int  # number of events, all of them compared
+    hash: str  # hash of the events in both databases
+    resumed: int = 0  # number of events that an interrupted move had copied before
 
 
 class Move:

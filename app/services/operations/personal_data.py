@@ -79,28 +79,18 @@ class PairEvents:
 
 @dataclass
 class PersonalDataMatches:
-    """Everything that contains the value.
-
-    Attributes:
-        sought: the value and the scope for rejected events, or None if the caller may not see any.
-        numbers: what was found, by customer and product.
-        events: the stored events.
-        received: times of receipt of the events that may be in a stored response.
-        sequences: the sequence numbers of those events by their batch.
-        reports: reports with a file that contains some of the events, or that is being written.
-        views: saved views of all users that seek the value, if the caller may remove them.
-    """
+    """Everything that contains the value."""
 
     filter: EventFilter
     item: str | None
-    sought: ValueSearch | None
-    numbers: CountsByPair = field(default_factory=CountsByPair)
-    events: dict[Pair, PairEvents] = field(default_factory=lambda: defaultdict(PairEvents))
-    received: set[int] = field(default_factory=set)
-    sequences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    sought: ValueSearch | None  # for rejected events, or None if the caller may not see any
+    numbers: CountsByPair = field(default_factory=CountsByPair)  # what was found, by customer and product
+    events: dict[Pair, PairEvents] = field(default_factory=lambda: defaultdict(PairEvents))  # the stored events
+    received: set[int] = field(default_factory=set)  # when the events came that may be in a stored response
+    sequences: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # of those events, by their batch
     rejected: list[int] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    views: list[View] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)  # with some of the events in their file, or being written
+    views: list[View] = field(default_factory=list)  # of all users, that seek the value, if the caller may remove them
     spooled: int = 0
 
     @property

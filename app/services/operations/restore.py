@@ -24,23 +24,14 @@ MARKER = "restore-unfinished"  # file in DATA_DIR while a restore changes the in
 
 @dataclass(frozen=True)
 class Restored:
-    """Result of a restore.
+    """Result of a restore."""
 
-    Attributes:
-        address: the backup.
-        created_at: time of its snapshot in milliseconds.
-        events: number of restored events.
-        reports: number of report files that were restored.
-        expired: number of reports whose file is not there.
-        notes: sentences about what the operator still has to do.
-    """
-
-    address: str
-    created_at: int
-    events: int
-    reports: int
-    expired: int
-    notes: list[str] = field(default_factory=list)
+    address: str  # the backup
+    created_at: int  # time of its snapshot in milliseconds
+    events: int  # number of restored events
+    reports: int  # number of report files that were restored
+    expired: int  # number of reports whose file is not there
+    notes: list[str] = field(default_factory=list)  # sentences about what the operator still has to do
 
 
 class Restore:

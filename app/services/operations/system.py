@@ -45,13 +45,9 @@ class Worker:
 
 @dataclass(frozen=True)
 class Work:
-    """Workers and waiting work.
+    """Workers and waiting work."""
 
-    Attributes:
-        problem: why this information is unavailable. If it is set, the other attributes have their defaults.
-    """
-
-    problem: str | None = None
+    problem: str | None = None  # why this information is unavailable; the rest is then empty
     workers: Sequence[Worker] = ()
     waiting: int = 0  # number of reports that wait for a worker
     calls: int = 0  # number of wake-ups that wait in the queue

@@ -25,23 +25,14 @@ MAX_PROBLEMS = 100  # of one kind that are listed
 
 @dataclass(frozen=True)
 class Verification:
-    """Result of a verification.
+    """Result of a verification."""
 
-    Attributes:
-        subject: what was verified.
-        events: number of events.
-        hash: hash of all events; see `event_digest`.
-        days: number and hash of the events of each customer, product and day.
-        problems: a sentence for each problem.
-        checked: what was checked, in a few words each.
-    """
-
-    subject: str
-    events: int
-    hash: str
-    days: list[Day]
-    problems: list[str] = field(default_factory=list)
-    checked: list[str] = field(default_factory=list)
+    subject: str  # what was verified
+    events: int  # number of events
+    hash: str  # hash of all events; see `event_digest`
+    days: list[Day]  # number and hash of the events of each customer, product and day
+    problems: list[str] = field(default_factory=list)  # a sentence for each problem
+    checked: list[str] = field(default_factory=list)  # what was checked, in a few words each
 
 
 class Verifier:

@@ -27,17 +27,11 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 
 
 @dataclass(frozen=True)
 class MoveState:
-    """Move that has begun.
+    """Move that has begun."""
 
-    Attributes:
-        identity: a UUID, which the target has, too.
-        target: address of the target without a password.
-        finished_at: time of its end in milliseconds, or None.
-    """
-
-    identity: str
-    target: str
-    finished_at: int | None
+    identity: str  # a UUID, which the target has, too
+    target: str  # address of the target without a password
+    finished_at: int | None  # time of its end in milliseconds, or None
 
 
 def find(url: str) -> MoveState | None:

@@ -20,13 +20,9 @@ SEEDED = {"alert_evaluation", "alert_rule", "counted", "rejected_drop", "setting
 
 
 class Source(Protocol):
-    """Rows of a database, all as of one moment.
+    """Rows of a database, all as of one moment."""
 
-    Attributes:
-        server: name and version of the database.
-    """
-
-    server: str
+    server: str  # name and version of the database
 
     def tables(self) -> list[Table]:
         """Return the tables with their columns."""

@@ -57,11 +57,14 @@ def import_file(
         source = Source(file, name, csv, resumes=is_file)
         first, last = _watch(services().importing.run(source, again=again), file, path if is_file else None)
     result = {"file": source.name, "events": last.events, "rejected": last.rejected, "lines": last.line - 1}
+    words = f"Imported {source.name}."
     if first.finished_at:
         result["imported_before"] = first.finished_at
+        words = f"{source.name} was imported before, on {utc(first.finished_at)}; use --again to import it again."
     elif first.offset:
         result["resumed_at_line"] = first.line
-    say(result, _summarize(source, first, last), json=as_json)
+        words += f" Resumed at line {first.line:,}, where it was interrupted."
+    say(result, f"{words} {_counts(last)}", json=as_json)
     raise SystemExit(REFUSED if last.rejected else 0)
 
 
@@ -93,15 +96,6 @@ def _watch(steps: Iterator[Progress], file: BinaryIO, path: Path | None) -> tupl
             click.echo(f"Stopped at line {last.line:,}. {_counts(last)}", err=True)
             raise
     return first, last
-
-
-def _summarize(source: Source, first: Progress, last: Progress) -> str:
-    counts = _counts(last)
-    if first.finished_at:
-        when = utc(first.finished_at)
-        return f"{source.name} was imported before, on {when}; use --again to import it again. {counts}"
-    resumed = f"Resumed at line {first.line:,}, where it was interrupted. " if first.offset else ""
-    return f"Imported {source.name}. {resumed}{counts}"
 
 
 def _counts(progress: Progress) -> str:

@@ -42,7 +42,10 @@ def main() -> NoReturn:
         error.show()
         code = error.exit_code
     except click.ClickException as error:
-        click.echo(f"Error: {_one_line(error)}", err=True)
+        lines = [line.strip() for line in error.format_message().splitlines()]
+        if isinstance(error, click.UsageError) and error.ctx:
+            lines.append(f"See: {error.ctx.command_path} --help")
+        click.echo(f"Error: {' '.join(filter(None, lines))}", err=True)
         code = error.exit_code
     except click.Abort:
         click.echo("Aborted.", err=True)
@@ -88,11 +91,3 @@ def tally(context: click.Context) -> None:
 for _command in (*COMMANDS, *PROCESSES):
     tally.add_command(_command)
 tally.add_command(schedule, "schedules")
-
-
-def _one_line(error: click.ClickException) -> str:
-    """Return the message of an error as one line, and where to read about a command that was called wrongly."""
-    lines = [line.strip() for line in error.format_message().splitlines()]
-    if isinstance(error, click.UsageError) and error.ctx:
-        lines.append(f"See: {error.ctx.command_path} --help")
-    return " ".join(filter(None, lines))

@@ -22,6 +22,7 @@ from app.services.reports.output import file_name
 from app.store.models import Report, ReportAttempt
 
 READ_BYTES = 1024 * 1024
+SEVERAL = "Repeatable. With several, the file has a column for them."
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -58,20 +59,8 @@ def show(name: str, as_json: bool) -> None:
 
 
 @reports.command()
-@click.option(
-    "--customer",
-    "customers",
-    required=True,
-    multiple=True,
-    help="Repeatable. With several, the file has a column for them.",
-)
-@click.option(
-    "--product",
-    "products",
-    required=True,
-    multiple=True,
-    help="Repeatable. With several, the file has a column for them.",
-)
+@click.option("--customer", "customers", required=True, multiple=True, help=SEVERAL)
+@click.option("--product", "products", required=True, multiple=True, help=SEVERAL)
 @click.option("--type", "types", multiple=True, help="Only this event type; repeatable.")
 @range_options
 @file_options

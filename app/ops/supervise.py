@@ -82,9 +82,8 @@ class _Supervision:
         self._is_terminating = False  # whether the programs are asked to end
         self._has_terminal = _has_terminal()
         self._nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, self._request_stop)
-        signal.signal(signal.SIGHUP, self._hang_up)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, self._note_signal)
 
     def watch(self, announce: Callable[[], None]) -> int:
         """Keep the programs running until everything is to end, and return the exit code."""
@@ -148,11 +147,12 @@ class _Supervision:
         self._answered = web.pid
         web.works()
 
-    def _request_stop(self, signum: int, frame: FrameType | None) -> None:
-        self._is_stop_requested = True  # only this, because the signal may interrupt any code, and make sends it twice
-
-    def _hang_up(self, signum: int, frame: FrameType | None) -> None:
-        self._hung_up = True
+    def _note_signal(self, signum: int, frame: FrameType | None) -> None:
+        """Only note the signal, because it may interrupt any code, and make sends one twice."""
+        if signum == signal.SIGHUP:
+            self._hung_up = True
+        else:
+            self._is_stop_requested = True
 
     def _answer_hang_up(self) -> None:
         """Handle SIGHUP, which either requests a reload or reports that the terminal was closed."""

@@ -57,7 +57,11 @@ class WebServer(MPServer):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self._loaded, self._tell_loaded = multiprocessing.Pipe(duplex=False)
-        self._listeners = _inherited(self.workers)
+        # The launcher's sockets; none if the server was started by hand.
+        descriptors = filter(None, os.environ.get(LISTENERS, "").split(","))
+        self._listeners = [socket.socket(fileno=int(number)) for number in descriptors]
+        if self._listeners and len(self._listeners) != self.workers:
+            sys.exit(f"There are {len(self._listeners)} listening sockets for {self.workers} web processes.")
         self._replaced: list[WorkerProcess] = []
 
     def serve(self, *args: object, **kwargs: object) -> None:
@@ -97,7 +101,10 @@ class WebServer(MPServer):
         new = self._spawn_worker(idx, spawn_target, target_loader)
         new.interrupt_by_parent = True  # otherwise granian would mistake its exit for that of the old process
         new.start()
-        if not self._has_loaded(new):
+        has_loaded, deadline = False, time.monotonic() + LOAD_SECONDS
+        while not has_loaded and new.is_alive() and not self.interrupt_signal and time.monotonic() < deadline:
+            has_loaded = self._loaded.poll(0.1) and self._loaded.recv() == new._id()
+        if not has_loaded:
             new.kill()
             return False
         new.interrupt_by_parent = False
@@ -106,13 +113,6 @@ class WebServer(MPServer):
         self._replaced = [process for process in self._replaced if process.is_alive()] + [old]
         threading.Thread(target=_await_end, args=(old,), daemon=True).start()
         return True
-
-    def _has_loaded(self, process: WorkerProcess) -> bool:
-        deadline = time.monotonic() + LOAD_SECONDS
-        while process.is_alive() and not self.interrupt_signal and time.monotonic() < deadline:
-            if self._loaded.poll(0.1) and self._loaded.recv() == process._id():
-                return True
-        return False
 
     def _stop_workers(self) -> None:
         if os.environ.get(ALONE):  # nobody else refuses new clients, and waits for those that are in a queue
@@ -136,15 +136,6 @@ def _await_end(process: WorkerProcess) -> None:
     process.join(PATIENCE_SECONDS)
     if process.is_alive():
         process.kill()
-
-
-def _inherited(count: int) -> list[socket.socket]:
-    """Return the launcher's sockets, or an empty list if the server was started by hand."""
-    descriptors = os.environ.get(LISTENERS, "")
-    listeners = [socket.socket(fileno=int(number)) for number in descriptors.split(",") if number]
-    if listeners and len(listeners) != count:
-        sys.exit(f"There are {len(listeners)} listening sockets for {count} web processes.")
-    return listeners
 
 
 class _Retirement:

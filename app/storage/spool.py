@@ -101,7 +101,14 @@ class SpoolFiles:
 
     def waiting(self) -> int:
         """Return the total weight of the records that wait, in the files of all processes."""
-        return sum(_weight(path) for path in self._files())
+        total = 0
+        for path in self._files():
+            with suppress(FileNotFoundError), path.open("rb") as file:  # it may have been emptied in the meantime
+                while len(head := file.read(HEAD.size)) == HEAD.size:
+                    length, weight, _ = HEAD.unpack(head)
+                    total += weight
+                    file.seek(length, os.SEEK_CUR)
+        return total
 
     def damaged(self) -> list[str]:
         """Return the names of the files that `drain` has set aside."""
@@ -201,13 +208,3 @@ def _records_at(path: Path, place: int) -> Iterator[tuple[int, bytes]]:
         for data in _records(file):
             yield place, data
             place += HEAD.size + len(data)
-
-
-def _weight(path: Path) -> int:
-    total = 0
-    with suppress(FileNotFoundError), path.open("rb") as file:  # it may have been emptied in the meantime
-        while len(head := file.read(HEAD.size)) == HEAD.size:
-            length, weight, _ = HEAD.unpack(head)
-            total += weight
-            file.seek(length, os.SEEK_CUR)
-    return total

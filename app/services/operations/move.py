@@ -86,7 +86,11 @@ class Move:
                 return Moved(starred(url), digest.events, digest.hash, digest.events)
             if table := transfer.occupied(url):
                 raise BackupFailed(f"--to: the database has data already (table {table}). Name an empty one.")
-            state = self._begin(state, target, starred(url))
+            if state is None or target.resume() != state.identity:  # otherwise the same move has created the tables
+                with transfer.reading(self._url) as source:
+                    target.prepare(source.migrations())
+                state = state or move_state.begin(self._url, starred(url))
+                target.mark(state.identity)
             with transfer.reading(self._url) as source:
                 digest, resumed = self._copy(source, target, progress)
                 with ThreadPoolExecutor(1) as beside:  # creating indexes changes no row
@@ -99,15 +103,6 @@ class Move:
             target.replace()
         move_state.finish(self._url, now())
         return Moved(starred(url), digest.events, digest.hash, resumed)
-
-    def _begin(self, state: MoveState | None, target: PostgresTarget, address: str) -> MoveState:
-        """Create the tables of the target unless the same move has, and then reject changes of this database."""
-        if state is None or target.resume() != state.identity:
-            with transfer.reading(self._url) as source:
-                target.prepare(source.migrations())
-            state = state or move_state.begin(self._url, address)
-            target.mark(state.identity)
-        return state
 
     def _copy(self, source: Source, target: PostgresTarget, progress: Progress) -> tuple[EventDigest, int]:
         """Copy what is not copied yet, and return the digest of all events and the number of those copied before."""

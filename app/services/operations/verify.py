@@ -66,7 +66,11 @@ class Verifier:
             except BackupDamaged as error:
                 problems.append(str(error))
             except (ValueError, IndexError):
-                problems.append(_unreadable(archive, name))
+                try:
+                    archive.check(name)
+                    problems.append(f"{name}{PACKED}: its lines are not rows of the table.")
+                except BackupDamaged as error:
+                    problems.append(str(error))
         missing = [f"{TABLES}{name}.tsv{PACKED}" for name in manifest.tables]
         problems += [f"{name}: the file is not listed." for name in missing if name not in manifest.files]
         if not problems:
@@ -143,15 +147,6 @@ def _read(archive: Archive, name: str, digest: EventDigest, progress: Progress) 
             progress(rows, archive.manifest.events)
     if rows != expected:
         raise BackupDamaged(f"{name}{PACKED}: it has {rows:,} rows instead of {expected:,}.")
-
-
-def _unreadable(archive: Archive, name: str) -> str:
-    """Return what is wrong with a file whose lines are not rows of its table."""
-    try:
-        archive.check(name)
-    except BackupDamaged as error:
-        return str(error)
-    return f"{name}{PACKED}: its lines are not rows of the table."
 
 
 def _day_problems(days: list[consistency.Day], kind: str) -> list[str]:

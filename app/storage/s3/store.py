@@ -129,10 +129,8 @@ def storage_errors(bucket: str) -> Iterator[None]:
     """Raise StorageFailed instead of the store's errors, with a message that contains no address, key or signature."""
     try:
         yield
-    except boto.ClientError as error:
-        raise StorageFailed(_explain_refusal(error_code(error), bucket)) from error
-    except boto.BotoCoreError as error:
-        raise StorageFailed(_explain_failure(error)) from error
+    except (boto.ClientError, boto.BotoCoreError) as error:
+        raise StorageFailed(_explain(error, bucket)) from error
 
 
 def error_code(error: boto.ClientError) -> str:
@@ -141,22 +139,21 @@ def error_code(error: boto.ClientError) -> str:
     return found if CODE.fullmatch(found) else "an error"
 
 
-def _explain_refusal(code: str, bucket: str) -> str:
-    if code in DENIED:
-        return f"The S3 store denies access to the bucket {bucket} ({code})."
-    if code in BAD_CREDENTIALS:
-        return f"The S3 store does not take the credentials ({code}). Look at {CREDENTIALS}."
-    if code in FULL:
-        return f"The S3 store is full ({code})."
-    if code == "NoSuchBucket":
-        return f"The S3 store has no bucket {bucket}."
-    if code == GONE:
-        return "What was sent of the file was removed from the S3 store before it was whole."
-    return f"The S3 store answered {code}."
-
-
-def _explain_failure(error: boto.BotoCoreError) -> str:
+def _explain(error: boto.ClientError | boto.BotoCoreError, bucket: str) -> str:
     match error:
+        case boto.ClientError():
+            code = error_code(error)
+            if code in DENIED:
+                return f"The S3 store denies access to the bucket {bucket} ({code})."
+            if code in BAD_CREDENTIALS:
+                return f"The S3 store does not take the credentials ({code}). Look at {CREDENTIALS}."
+            if code in FULL:
+                return f"The S3 store is full ({code})."
+            if code == "NoSuchBucket":
+                return f"The S3 store has no bucket {bucket}."
+            if code == GONE:
+                return "What was sent of the file was removed from the S3 store before it was whole."
+            return f"The S3 store answered {code}."
         case boto.ConnectTimeoutError() | boto.ReadTimeoutError():
             return "The S3 store does not answer in time."
         case boto.SSLError():

@@ -99,10 +99,14 @@ class S3Upload:
         if self._has_ended:
             return
         self._end()
-        undoing = start_call(self._undo)
+        undoing, seconds = start_call(self._undo), UNDO_SECONDS
+        try:
+            self._check()
+        except Exception:  # noqa: BLE001 - any error of the check means that the attempt must stop
+            seconds = HURRIED_UNDO_SECONDS
         try:
             with storage_errors(self._bucket):
-                undoing.result(self._undo_seconds())
+                undoing.result(seconds)
         except TimeoutError:
             log.warning("an unfinished report file stays for the scheduler", reason="The S3 store does not answer.")
         except StorageFailed as error:
@@ -171,13 +175,6 @@ class S3Upload:
             if is_like and (self._is_ours or etag == _joint(tags)):
                 return found
         return None
-
-    def _undo_seconds(self) -> float:
-        try:
-            self._check()
-        except Exception:  # noqa: BLE001 - any error of the check means that the attempt must stop
-            return HURRIED_UNDO_SECONDS
-        return UNDO_SECONDS
 
     def _undo(self) -> None:
         """Wait for calls in transit, because they could arrive after the removal, then remove what was sent."""

@@ -129,8 +129,9 @@ class PostgresSource(_Client):
         return found
 
     def lines(self, table: Table, after: int | None = None, until: int | None = None) -> Iterator[Lines]:
-        chosen = between(after, until)
-        query = f"SELECT {', '.join(map(_expression, table.columns))} FROM {quoted(table.name)} {chosen}"  # noqa: S608
+        forms = {FLAG: "{}::int", LIST: "array_to_json({})::text"}
+        columns = ", ".join(forms.get(column.kind, "{}").format(quoted(column.name)) for column in table.columns)
+        query = f"SELECT {columns} FROM {quoted(table.name)} {between(after, until)}"  # noqa: S608
         with _translated(), self._connection.cursor() as cursor:
             data, rows = bytearray(), 0
             with cursor.copy(_sql(f"COPY ({query}) TO STDOUT (ENCODING 'UTF8')")) as copy:
@@ -326,13 +327,6 @@ def _soon(condition: Callable[[], bool]) -> bool:
     while not (is_true := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return is_true
-
-
-def _expression(column: Column) -> str:
-    name = quoted(column.name)
-    if column.kind == LIST:
-        return f"array_to_json({name})::text"
-    return f"{name}::int" if column.kind == FLAG else name
 
 
 def _sql(statement: str) -> bytes:

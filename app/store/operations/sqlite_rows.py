@@ -225,7 +225,13 @@ def copied(path: Path) -> Iterator[SqliteSource]:
     lock = _lock(copy)
     try:
         os.truncate(lock, 0)  # the rest of a copy whose process was killed
-        _check_space(path)
+        found = os.statvfs(path.parent)
+        free, needed = found.f_bavail * found.f_frsize, int(path.stat().st_size * FREE_SHARE) if path.exists() else 0
+        if free < needed:
+            raise BackupFailed(
+                f"The disk of {path.parent} has {free // 2**20:,} MB left, and a copy of the database needs "
+                f"{needed // 2**20:,} MB. Make room."
+            )
         _copy(path, copy)
         with closing(SqliteSource(copy)) as source:
             yield source
@@ -257,16 +263,6 @@ def _copy(path: Path, copy: Path) -> None:
         target.execute("PRAGMA synchronous = off")  # it is removed after a crash
         source.backup(target)
         target.execute("PRAGMA journal_mode = delete").fetchall()
-
-
-def _check_space(path: Path) -> None:
-    found = os.statvfs(path.parent)
-    free, needed = found.f_bavail * found.f_frsize, int(path.stat().st_size * FREE_SHARE) if path.exists() else 0
-    if free < needed:
-        raise BackupFailed(
-            f"The disk of {path.parent} has {free // 2**20:,} MB left, and a copy of the database needs "
-            f"{needed // 2**20:,} MB. Make room."
-        )
 
 
 def _close_log(path: Path) -> None:

@@ -125,18 +125,16 @@ def with_arrays(data: bytes, place: int) -> bytes:
     converted = []
     for line in split_lines(data):
         fields = line.split(b"\t", place + 1)
-        # The two syntaxes differ only in the brackets, unless an item contains an escape.
-        items = fields[place]
-        fields[place] = b"{" + items[1:-1] + b"}" if b"\\" not in items else _array(items)
+        field = fields[place]
+        if b"\\" not in field:  # the two syntaxes differ only in the brackets, unless an item contains an escape
+            fields[place] = b"{" + field[1:-1] + b"}"
+        else:
+            items: list[str | None] = orjson.loads(unescape(field))
+            inner = ",".join("NULL" if item is None else f'"{item.translate(IN_ARRAY)}"' for item in items)
+            fields[place] = escape(f"{{{inner}}}").encode()
         converted.append(b"\t".join(fields))
     converted.append(b"")
     return b"\n".join(converted)
-
-
-def _array(field: bytes) -> bytes:
-    items: list[str | None] = orjson.loads(unescape(field))
-    inner = ",".join("NULL" if item is None else f'"{item.translate(IN_ARRAY)}"' for item in items)
-    return escape(f"{{{inner}}}").encode()
 
 
 def values(data: bytes, columns: Sequence[Column]) -> Iterator[list[str | bytes | None]]:

@@ -35,7 +35,10 @@ MODULES = ("app", "app.py", "wsgi.py", "worker.py")  # another project's would b
 def main() -> NoReturn:
     """Run the command line, and exit with its code."""
     os.environ["FLASK_RUN_FROM_CLI"] = "true"  # as `flask` does: a command that only reads creates no key
-    _write_whole()
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.RawIOBase):  # with PYTHONUNBUFFERED, Python ignores that a full disk took only a part
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, write_through=True)
     try:
         code = tally.main(prog_name="tally", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -56,14 +59,6 @@ def main() -> NoReturn:
         click.echo(f"Error: Cannot write the output: {error.strerror}.", err=True)
         os._exit(1)  # at a usual exit, Python would try to write the rest
     sys.exit(code)
-
-
-def _write_whole() -> None:
-    """Make standard output write all or fail. With PYTHONUNBUFFERED, Python ignores that a full disk took a part."""
-    raw = getattr(sys.stdout, "buffer", None)
-    if isinstance(raw, io.RawIOBase):
-        encoding, errors = sys.stdout.encoding, sys.stdout.errors
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, write_through=True)
 
 
 def load_application() -> Flask:

@@ -54,7 +54,19 @@ def show(name: str, as_json: bool) -> None:
     attempts = services().reports.attempts(report)
     shown = job(report) | {"user": report.account_name, "cancelled": bool(report.cancelled), "reason": report.reason}
     shown |= {"name": report.name} if report.name else {}
-    shown |= {"progress": known, "attempts": [_attempt_as_json(one) for one in attempts]}
+    shown["progress"] = known
+    shown["attempts"] = [
+        {
+            "number": one.number,
+            "worker": one.worker,
+            "began": one.began_at,
+            "ended": one.ended_at,
+            "outcome": one.outcome,
+            "reason": one.reason,
+            "rows": one.rows,
+        }
+        for one in attempts
+    ]
     say(shown, "\n".join(_render_details(report, known, attempts)), json=as_json)
 
 
@@ -207,15 +219,3 @@ def _render_details(report: Report, known: dict[str, object], attempts: list[Rep
 
 def _render_edge(time: int | None) -> str:
     return "any time" if time is None else utc(time)
-
-
-def _attempt_as_json(one: ReportAttempt) -> dict[str, object]:
-    return {
-        "number": one.number,
-        "worker": one.worker,
-        "began": one.began_at,
-        "ended": one.ended_at,
-        "outcome": one.outcome,
-        "reason": one.reason,
-        "rows": one.rows,
-    }

@@ -31,23 +31,18 @@ def serve() -> None:
         elif start.is_first:
             welcome = ["Sign in as", f"    user:     {bootstrap.FIRST_USER}", f"    password: {start.password}"]
             welcome.append("Save it: it will not be shown again.")
-        code = _run(lock, welcome)
+
+        def announce() -> None:
+            say_line(f"Tally is at {settings.base_url}/  Ctrl-C stops it.")
+            while welcome:
+                say_line(welcome.pop(0))
+
+        try:
+            code = supervise.run(preflight.resolved(settings), lock, announce)
+        finally:
+            for line in welcome:  # the service never became ready, but the password exists and nobody has seen it yet
+                say_line(line)
     except (TallyError, PermissionError) as error:
         say_line(explain_permission(error) if isinstance(error, PermissionError) else str(error), err=True)
         code = 1
     sys.exit(code)
-
-
-def _run(lock: int, welcome: list[str]) -> int:
-    settings = current_app.config["SETTINGS"]
-
-    def announce() -> None:
-        say_line(f"Tally is at {settings.base_url}/  Ctrl-C stops it.")
-        while welcome:
-            say_line(welcome.pop(0))
-
-    try:
-        return supervise.run(preflight.resolved(settings), lock, announce)
-    finally:
-        for line in welcome:  # the service never became ready, but the password exists and nobody has seen it yet
-            say_line(line)

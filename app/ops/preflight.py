@@ -33,7 +33,17 @@ def check(settings: Settings) -> int:
         SettingInvalid: the processes could not run; the message is one sentence that names the setting.
     """
     if not settings.redis_url:
-        _check_socket_path(settings.valkey_socket)
+        path = os.fsencode(settings.valkey_socket)
+        if not re.fullmatch("[^\0-\x1f\ufffd]+", path.decode(errors="replace")):
+            raise SettingInvalid(
+                "DATA_DIR: the path has a control character, or bytes that are not UTF-8, which Redis clients cannot "
+                "read. Choose another one, or set REDIS_URL."
+            )
+        if len(path) > SOCKET_PATH_BYTES:
+            raise SettingInvalid(
+                f"DATA_DIR: the path of Valkey's socket, {settings.valkey_socket}, has {len(path)} bytes, and the "
+                f"system allows {SOCKET_PATH_BYTES}. Choose a shorter DATA_DIR, or set REDIS_URL."
+            )
         private_folder(settings.valkey_socket.parent)
     run = private_folder(run_folder(settings))
     settings.secret()
@@ -83,20 +93,6 @@ def private_folder(path: Path) -> Path:
     except OSError as error:
         raise SettingInvalid(f"DATA_DIR: cannot write to the folder {path}: {error.strerror}.") from error
     return path
-
-
-def _check_socket_path(path: Path) -> None:
-    if not re.fullmatch("[^\0-\x1f\ufffd]+", os.fsencode(path).decode(errors="replace")):
-        raise SettingInvalid(
-            "DATA_DIR: the path has a control character, or bytes that are not UTF-8, which Redis clients cannot read. "
-            "Choose another one, or set REDIS_URL."
-        )
-    size = len(os.fsencode(path))
-    if size > SOCKET_PATH_BYTES:
-        raise SettingInvalid(
-            f"DATA_DIR: the path of Valkey's socket, {path}, has {size} bytes, and the system allows "
-            f"{SOCKET_PATH_BYTES}. Choose a shorter DATA_DIR, or set REDIS_URL."
-        )
 
 
 def _lock(path: Path) -> int:

@@ -111,7 +111,13 @@ class WebServer(MPServer):
         old, self.wrks[idx] = self.wrks[idx], new
         old.terminate()
         self._replaced = [process for process in self._replaced if process.is_alive()] + [old]
-        threading.Thread(target=_await_end, args=(old,), daemon=True).start()
+
+        def await_end() -> None:
+            old.join(PATIENCE_SECONDS)
+            if old.is_alive():
+                old.kill()
+
+        threading.Thread(target=await_end, daemon=True).start()
         return True
 
     def _stop_workers(self) -> None:
@@ -130,12 +136,6 @@ class WebServer(MPServer):
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _await_end(process: WorkerProcess) -> None:
-    process.join(PATIENCE_SECONDS)
-    if process.is_alive():
-        process.kill()
 
 
 class _Retirement:

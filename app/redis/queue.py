@@ -179,7 +179,20 @@ class ReportQueue:
             for key in keys:
                 pipeline.hgetall(key)
             found = [decode_redis_hash(raw, decode_values=True) for raw in pipeline.execute()]
-            seen = [_seen(key, raw) for key, raw in zip(keys, found, strict=True) if raw.get("last_heartbeat")]
+            seen = []
+            for key, raw in zip(keys, found, strict=True):
+                if heard := raw.get("last_heartbeat"):
+                    failed = int(raw.get("failed_job_count") or 0)
+                    one = WorkerSeen(
+                        name=key.removeprefix(WORKER_PREFIX),
+                        host=raw.get("hostname") or "",
+                        pid=int(raw.get("pid") or 0),
+                        started_at=_milliseconds(raw.get("birth") or heard),
+                        heartbeat_at=_milliseconds(heard),
+                        calls=int(raw.get("successful_job_count") or 0) + failed,
+                        failed=failed,
+                    )
+                    seen.append(one)
         return sorted(seen, key=lambda one: (one.host, one.pid))
 
     def length(self) -> int:
@@ -193,10 +206,6 @@ class ReportQueue:
             server = self.connection().info("server")
         name = server.get("server_name", "redis").capitalize()
         return f"{name} {server.get('valkey_version') or server['redis_version']}"
-
-    def heartbeats(self) -> list[float]:
-        """Return the last heartbeat of each worker, in seconds since 1970."""
-        return [worker.heartbeat_at / 1000 for worker in self.workers()]
 
     def note_scheduler(self) -> None:
         """Record the scheduler's heartbeat; the latest of several schedulers counts."""
@@ -298,19 +307,6 @@ def _probe(connection: Redis) -> None:
 def _why(error: RedisError) -> str:
     what = next(what for kind, what in PROBLEMS.items() if isinstance(error, kind))
     return f"Redis {what}: {str(error).rstrip('.')}."
-
-
-def _seen(key: str, raw: Mapping[str, str]) -> WorkerSeen:
-    heard, failed = raw["last_heartbeat"], int(raw.get("failed_job_count") or 0)
-    return WorkerSeen(
-        key.removeprefix(WORKER_PREFIX),
-        raw.get("hostname") or "",
-        int(raw.get("pid") or 0),
-        _milliseconds(raw.get("birth") or heard),
-        _milliseconds(heard),
-        int(raw.get("successful_job_count") or 0) + failed,
-        failed,
-    )
 
 
 def _milliseconds(moment: str) -> int:

@@ -40,7 +40,7 @@ def system() -> Values:
         "room": source.room(who),
         "backup": services().backups.status(),
         "mail_server": services().mail.server.name if services().mail.server.is_set else None,
-        "uncounted": source.uncounted(),
+        "uncounted": services().volume.uncounted(),
         "most": MOST,
         "moving": any(worker.is_busy for worker in work.workers),
     }

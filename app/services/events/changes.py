@@ -68,8 +68,14 @@ class ChangesFeed:
         """
         if wanted.customer is not None and not who.sees(wanted.customer):
             raise Forbidden(f"You may not see data of the customer {wanted.customer}.")
-        position = None if after is None or after == NOW else _parse(after)
-        if position is None:  # otherwise the first request has already checked it
+        position = None
+        if after is not None and after != NOW:
+            found = CURSOR.fullmatch(after)
+            if not found:
+                fault = f'after is "{after[:60]}"; it must be the value of next in an earlier answer, or {NOW}.'
+                raise InputInvalid("A query parameter is wrong.", [FieldError(fault)])
+            position = Position(int(found[1]), int(found[2]), found[3])
+        else:  # otherwise the first request has already checked it
             self._catalog.check_known(who, wanted.customer, wanted.product, wanted.types or None, place="")
         wanted = replace(wanted, customers=who.customers)
         if not wait_seconds or not self._free.acquire(blocking=False):
@@ -131,11 +137,3 @@ def _page(stretch: store.Stretch, begin: Position) -> Changes:
 
 def _cursor(position: Position) -> str:
     return f"{position.key}-{position.erased}-{position.print}"
-
-
-def _parse(text: str) -> Position:
-    found = CURSOR.fullmatch(text)
-    if not found:
-        fault = f'after is "{text[:60]}"; it must be the value of next in an earlier answer, or {NOW}.'
-        raise InputInvalid("A query parameter is wrong.", [FieldError(fault)])
-    return Position(int(found[1]), int(found[2]), found[3])

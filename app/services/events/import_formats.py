@@ -116,7 +116,16 @@ class CsvForm:
 
     def read(self, records: Sequence[bytes]) -> Batch:
         """See `Form`."""
-        rows = [self._row(record) for record in records]
+        rows: list[Sequence[object] | BrokenLine] = []  # the time, type and context items of each record
+        for record in records:
+            cells = self._cells(record)
+            if self._by_name is None or isinstance(cells, BrokenLine):
+                rows.append(cells)
+                continue
+            try:
+                rows.append([*cells[: len(COMMON)], *_in_order(self._by_name, cells)])
+            except ValueError as error:
+                rows.append(_broken(record, error))
         events = convert([self._value(row, int) for row in rows])
         if events is not None:
             return Batch(events, range(1, len(events) + 1))
@@ -150,16 +159,6 @@ class CsvForm:
         if not self._naming.keeps_extras:
             raise _other_form(INCOMPLETE)
         return self._naming
-
-    def _row(self, record: bytes) -> Sequence[object] | BrokenLine:
-        """Return the time, type and context items of a record."""
-        cells = self._cells(record)
-        if self._by_name is None or isinstance(cells, BrokenLine):
-            return cells
-        try:
-            return [*cells[: len(COMMON)], *_in_order(self._by_name, cells)]
-        except ValueError as error:
-            return _broken(record, error)
 
     def _cells(self, record: bytes) -> Cells | BrokenLine:
         try:

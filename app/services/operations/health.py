@@ -139,10 +139,10 @@ class Health:
         if away:
             return Check("worker", UNKNOWN.format(program="worker"))
         try:
-            heartbeats = self._queue.heartbeats()
+            workers = self._queue.workers()
         except QueueUnavailable as error:
             return _redis_problem("worker", error)
-        living = sum(time.time() - beat <= SILENT_SECONDS for beat in heartbeats)
+        living = sum(time.time() - one.heartbeat_at / 1000 <= SILENT_SECONDS for one in workers)
         return Check("worker", None, f"{living}") if living else Check("worker", NO_WORKER, "none")
 
     def _scheduler(self, *, away: bool) -> Check:

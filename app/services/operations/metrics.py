@@ -98,8 +98,8 @@ class Metrics:
                 recorded = self._recorded.answer()
         if "redis" in well:
             with suppress(QueueUnavailable):
-                beats, scheduler = self._queue.heartbeats(), self._queue.scheduler_seen()
-                workers = sum(_seconds_since(beat * 1000) <= SILENT_SECONDS for beat in beats)
+                seen, scheduler = self._queue.workers(), self._queue.scheduler_seen()
+                workers = sum(_seconds_since(one.heartbeat_at) <= SILENT_SECONDS for one in seen)
                 at_work = AtWork(workers, scheduler, self._request_metrics.all())
         return Numbers(checks, recorded, at_work, self._spool.waiting(), disk.total, disk.free)
 

@@ -64,7 +64,11 @@ class Retention:
         met = store.reports(doomed) if number else []
         reports = [report for report in met if store.has_any(doomed, selection(report))]
         waiting = sum(len(places - elsewhere) for _, places, elsewhere in _fitting_requests(doomed))
-        return ErasurePlan(doomed, number, list(_fitting(doomed)), waiting, reports, store.newest_report())
+        owners, fitting, last = (doomed.customer or "", ""), list[int](), 0
+        while doomed.batch is None and (page := rejected.of_customers(owners, REJECTED_AT_ONCE, after=last)):
+            last = page[-1].id
+            fitting += [one.id for one in page if _fits(doomed, one.event)]  # as far as their content shows it
+        return ErasurePlan(doomed, number, fitting, waiting, reports, store.newest_report())
 
     def erase(self, who: Principal, plan: ErasurePlan, *, delete_files: bool = False) -> Iterator[int]:
         """Erase the events of a plan, and yield the number of events of each chunk. An interruption undoes nothing.
@@ -101,14 +105,6 @@ class Retention:
 def _filter(*, after: int | None = None, before: int | None = None, **wanted: Any) -> EventFilter:
     """Return the filter for the events to erase, from `after`, inclusive, to `before`, exclusive."""
     return EventFilter(start=after, end=None if before is None else before - 1, **wanted)
-
-
-def _fitting(doomed: EventFilter) -> Iterator[int]:
-    """Yield the ids of the rejected events that match, as far as their content allows a decision."""
-    last = 0
-    while page := rejected.of_customers((doomed.customer or "", ""), REJECTED_AT_ONCE, after=last):
-        last = page[-1].id
-        yield from (one.id for one in page if doomed.batch is None and _fits(doomed, one.event))
 
 
 def _fitting_requests(doomed: EventFilter) -> Iterator[tuple[RejectedRequest, set[int], set[int]]]:

@@ -173,10 +173,6 @@ class System:
         """Return the migrations in order, and whether each has been applied to the database."""
         return database.migrations()
 
-    def uncounted(self) -> int:
-        """Return the approximate number of events that are not in the hourly counts yet."""
-        return hourly_counts.uncounted()
-
     def _work(self, who: Principal) -> Work:
         try:
             seen, calls = self._queue.workers(), self._queue.length()

@@ -158,23 +158,17 @@ class S3Upload:
         try:
             return self._call(self._client.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": parts})
         except ClientError as error:
-            found = self._joined(tags) if error_code(error) == GONE else None
-            if found is None:
+            if error_code(error) != GONE:
                 raise
-            return found
-
-    def _joined(self, tags: list[str]) -> dict[str, Any] | None:
-        """Return the object if the first completion succeeded but its response was lost, so S3 has no such upload.
-
-        If others also write under the name, only an ETag computed from those of the parts proves that it is this one.
-        """
-        with suppress(ClientError, BotoCoreError):
-            found = self._call(self._client.head_object, **self._place)
-            etag = found["ETag"].strip('"')
-            is_like = found["ContentLength"] == self._bytes and etag.endswith(f"-{len(tags)}")
-            if is_like and (self._is_ours or etag == _joint(tags)):
-                return found
-        return None
+            # The first completion may have succeeded, and its response was lost. If others also write under the name,
+            # only an ETag computed from those of the parts proves that the object is this one.
+            with suppress(ClientError, BotoCoreError):
+                found = self._call(self._client.head_object, **self._place)
+                etag = found["ETag"].strip('"')
+                is_like = found["ContentLength"] == self._bytes and etag.endswith(f"-{len(tags)}")
+                if is_like and (self._is_ours or etag == _joint(tags)):
+                    return found
+            raise
 
     def _undo(self) -> None:
         """Wait for calls in transit, because they could arrive after the removal, then remove what was sent."""

@@ -60,7 +60,15 @@ class SqliteSource:
         names = self.fetch(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
         )
-        return [self._table(name) for (name,) in names if name not in (HISTORY, MOVE)]
+        columns = 'SELECT name, type, "notnull" OR pk FROM pragma_table_info(?) ORDER BY cid'
+        kinds, found = {"INTEGER": NUMBER, "BLOB": BYTES}, []
+        for (name,) in names:
+            if name not in (HISTORY, MOVE):
+                rows = self.fetch(columns, (name,))
+                found.append(
+                    Table(name, tuple(Column(one, kinds.get(kind, TEXT), not fixed) for one, kind, fixed in rows))
+                )
+        return found
 
     def migrations(self) -> list[str]:
         if not self.fetch("SELECT 1 FROM sqlite_master WHERE name = ?", (HISTORY,)):
@@ -106,11 +114,6 @@ class SqliteSource:
 
     def close(self) -> None:
         self._connection.close()
-
-    def _table(self, name: str) -> Table:
-        found = self.fetch('SELECT name, type, "notnull" OR pk FROM pragma_table_info(?) ORDER BY cid', (name,))
-        kinds = {"INTEGER": NUMBER, "BLOB": BYTES}
-        return Table(name, tuple(Column(column, kinds.get(kind, TEXT), not fixed) for column, kind, fixed in found))
 
 
 class SqliteTarget:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.exceptions import StoreUnavailable
+from app.redis.queue import ReportQueue, WorkerSeen
 from tests.support.pace import slack
 
 
@@ -31,7 +32,11 @@ class TestReady:
     def worker(self, monkeypatch) -> list[float]:
         """Return the times of the workers' heartbeats, which a test sets."""
         beats = [time.time()]
-        monkeypatch.setattr("app.redis.queue.ReportQueue.heartbeats", lambda self: beats)
+
+        def workers(_: ReportQueue) -> list[WorkerSeen]:
+            return [WorkerSeen("w", "host", 1, 0, round(beat * 1000), calls=0, failed=0) for beat in beats]
+
+        monkeypatch.setattr(ReportQueue, "workers", workers)
         return beats
 
     @pytest.fixture

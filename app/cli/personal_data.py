@@ -61,17 +61,12 @@ def erase_person(wanted: Mapping[str, Any], *, delete_files: bool, yes: bool, as
             return
         click.echo("\n".join(lines), err=True)
         confirm("Erase all of it now?", yes=False)
-    gone = 0
-
-    def count(number: int) -> None:
-        nonlocal gone
-        gone += number
-
+    gone: list[int] = []  # number of events of each step
     try:
-        receipt, key = services().personal_data.erase(SYSTEM, wanted, delete_files=delete_files, progress=count)
+        receipt, key = services().personal_data.erase(SYSTEM, wanted, delete_files=delete_files, progress=gone.append)
     except Exception:
         if gone:
-            click.echo(f"Stopped: {counted(gone, 'event')} erased. Run it again for the rest.", err=True)
+            click.echo(f"Stopped: {counted(sum(gone), 'event')} erased. Run it again for the rest.", err=True)
         raise
     document = receipt.as_json()
     say(document | {"audit_entry": key}, "\n".join(_describe_receipt(document, key)), json=as_json)

@@ -10,7 +10,7 @@ import orjson
 
 from app.cli.confirm import confirm, yes_option
 from app.cli.file_options import file_options, output_of
-from app.cli.output import command, say, say_all, services, utc
+from app.cli.output import command, say, services, utc
 from app.cli.output_file import check_writable, output_file
 from app.cli.params import Duration, limit_option, range_options
 from app.cli.schedule import schedule
@@ -41,7 +41,14 @@ reports.add_command(schedule)
 def list_reports(limit: int, status: str | None, as_json: bool) -> None:
     """List the newest reports of everyone."""
     found = services().reports.visible(SYSTEM, limit, status=status)
-    say_all(found, job, lambda report: _render(report, _render_filter(report)), "", json=as_json)
+    lines = []
+    for report in found:
+        name = f', "{report.name}"' if report.name else ""
+        types = f"types {', '.join(report.types)}" if report.types else "all types"
+        period = f"from {_render_edge(report.start)} to {_render_edge(report.end)}"
+        new = "accepted since the previous report"
+        lines.append(_render(report, f"{name}, {types}, {period if report.snapshot_min_id is None else new}"))
+    say([job(report) for report in found], "\n".join(lines), json=as_json)
 
 
 @reports.command()
@@ -188,15 +195,6 @@ def _render(report: Report, about: str = "") -> str:
     reason = f": {report.reason}" if report.reason else ""
     status = "CANCELLED" if report.cancelled else report.status
     return f"{source(report)} {status}{rows}, {report.customer} {report.product}{about}{reason}"
-
-
-def _render_filter(report: Report) -> str:
-    """Return what distinguishes reports about the same product: their name, types and period."""
-    name = f', "{report.name}"' if report.name else ""
-    types = f"types {', '.join(report.types)}" if report.types else "all types"
-    new = "accepted since the previous report"
-    period = f"from {_render_edge(report.start)} to {_render_edge(report.end)}"
-    return f"{name}, {types}, {period if report.snapshot_min_id is None else new}"
 
 
 def _render_details(report: Report, known: dict[str, object], attempts: list[ReportAttempt]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,8 @@ from urllib.parse import urlsplit
 
 from app.exceptions import FileMissing, SettingInvalid, StorageFailed
 from app.storage import Upload, import_s3, prefix_of
-from app.support.durability import make_folder, sync
+from app.storage.local import LocalUpload
+from app.support.durability import make_folder
 from app.support.file_urls import unquoted
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
@@ -104,27 +104,11 @@ class LocalPlace:
         return self._folder / name
 
 
-class LocalArchiveUpload:
-    """File of a backup being written on a disk; see `app.storage.Upload`."""
+class LocalArchiveUpload(LocalUpload):
+    """File of a backup being written on a disk."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partial = path.with_name(path.name + PARTIAL)
-        descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with _place_errors():
-            while view:
-                view = view[self._file.write(view) :]
-
-    def commit(self) -> None:
-        with _place_errors():
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._partial.rename(self._path)
-            sync(self._path.parent)
+        super().__init__(path, path.with_name(path.name + PARTIAL), FILE_MODE, _place_errors)
 
     def abort(self) -> None:
         with suppress(OSError):

@@ -11,7 +11,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,26 +27,30 @@ KEY = re.compile(r"[0-9a-f-]{36}\.[0-9a-f]+(?:\.[a-z]+)+")
 PARTIAL = re.compile(rf"\.({KEY.pattern})\.partial")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 READ_BYTES = 256 * 1024
+FILE_MODE = 0o666  # before the umask
 
 log = structlog.get_logger(__name__)
 
 
 class LocalUpload:
-    """File being written; see `app.storage.Upload`."""
+    """File being written under a temporary name; see `app.storage.Upload`. `errors` translates the system's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, partial: Path, mode: int, errors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._path = path
-        self._partial = _partial(path)
-        self._file: BinaryIO = self._partial.open("wb", buffering=0)
+        self._partial = partial
+        self._errors = errors
+        self._file = os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb", buffering=0)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
-        with _storage_errors():
+        with self._errors():
             while view:
                 view = view[self._file.write(view) :]
 
     def commit(self) -> None:
-        with _storage_errors():
+        with self._errors():
             os.fsync(self._file.fileno())
             self._file.close()
             self._partial.replace(self._path)
@@ -78,7 +82,7 @@ class LocalStorage:
         path = self._path(key)  # the media type is not stored, because only the service serves the file
         with _storage_errors():
             make_folder(self._folder)
-            return LocalUpload(path)
+            return LocalUpload(path, _partial(path), FILE_MODE, _storage_errors)
 
     def open(self, key: str, check: Callable[[], None] | None = None, etag: str | None = None) -> BinaryIO:
         path = self._path(key)

@@ -199,14 +199,10 @@ class RejectedEvents:
         keep_days, max_number, max_bytes = self._bounds
         store.purge(server_time() - keep_days * DAY_MS, max_number, max_bytes)
 
-    def remove(self, one: RejectedEvent) -> bool:
-        """Remove a rejected event. Return False if it was already removed."""
-        return store.remove([one.id]) == 1
-
     def discard(self, who: Principal, one: RejectedEvent) -> None:
         """Remove a rejected event at a user's request, and record this in the audit log."""
         with transaction():
-            if self.remove(one):
+            if store.remove([one.id]):
                 audit.note(who, "rejected event removed", f"rejected event {one.id}", customer=one.customer)
 
     def _is_waiting(self) -> bool:

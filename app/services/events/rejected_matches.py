@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 import zstandard
@@ -143,21 +143,17 @@ def _matches(sought: ValueSearch, text: str) -> bool:
     if not isinstance(event, dict):
         return sought.places is None and _has_value([event], sought.value)
     if sought.places is not None:
-        return _has_item(sought.places, sought.value, event)
+        context, product = event.get("context"), event.get("product")
+        items = context if isinstance(context, list) else []
+        return any(
+            place.type == event.get("type")
+            and isinstance(product, str)
+            and place.may_be_of(product)
+            and place.place < len(items)
+            and item_text(items[place.place]) == sought.value
+            for place in sought.places
+        )
     return _has_value([part for name, part in event.items() if name not in NOT_SEARCHED], sought.value)
-
-
-def _has_item(places: Sequence[NamedItem], value: str, event: dict[str, Any]) -> bool:
-    context, product = event.get("context"), event.get("product")
-    items = context if isinstance(context, list) else []
-    return any(
-        place.type == event.get("type")
-        and isinstance(product, str)
-        and place.may_be_of(product)
-        and place.place < len(items)
-        and item_text(items[place.place]) == value
-        for place in places
-    )
 
 
 def _has_value(waiting: list[object], value: str) -> bool:

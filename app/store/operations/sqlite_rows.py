@@ -204,7 +204,16 @@ class SqliteTarget:
         Raises:
             BackupFailed: another process has the database open.
         """
-        _close_log(self._path)
+        if self._path.exists() and self._path.stat().st_size:
+            address = f"file:{quoted_path(self._path)}?mode=rw"
+            with closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+                try:  # copies the log into the file and removes it, which only succeeds if nobody has it open
+                    connection.execute("PRAGMA journal_mode = delete").fetchall()
+                except sqlite3.DatabaseError as error:
+                    if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                        message = f"Another process has the database {self._path} open. Stop Tally first."
+                        raise BackupFailed(message) from None
+                    # It is damaged, which may be the reason for the restore; its file and its log are kept.
         kept = self._path.with_name(self._path.name + REPLACED)
         # The log first: a database with the log of another is damaged, whereas one without its log only lacks its end.
         for suffix in ("-wal", "-shm", ""):
@@ -266,19 +275,6 @@ def _copy(path: Path, copy: Path) -> None:
         target.execute("PRAGMA synchronous = off")  # it is removed after a crash
         source.backup(target)
         target.execute("PRAGMA journal_mode = delete").fetchall()
-
-
-def _close_log(path: Path) -> None:
-    """Copy the log of a database into its file and remove the log, which only succeeds if nobody has it open."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with closing(sqlite3.connect(f"file:{quoted_path(path)}?mode=rw", uri=True, timeout=1)) as connection:
-        try:
-            connection.execute("PRAGMA journal_mode = delete").fetchall()
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise BackupFailed(f"Another process has the database {path} open. Stop Tally first.") from None
-            # It is damaged, which may be the reason for the restore; its file and its log are kept.
 
 
 def _encoded(text: str) -> bytes:

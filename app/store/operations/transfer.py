@@ -91,10 +91,8 @@ def snapshot(url: str) -> Iterator[Source]:
 @contextmanager
 def reading(url: str) -> Iterator[Source]:
     """Return the rows of a database that is in use, without a copy."""
-    is_sqlite = url.startswith("sqlite")
-    opened: SqliteSource | PostgresSource
-    opened = SqliteSource(_existing_file(url)) if is_sqlite else PostgresSource(url)
-    with closing(opened) as source:
+    source = SqliteSource(_existing_file(url)) if url.startswith("sqlite") else PostgresSource(url)
+    with closing(source):
         yield source
 
 

@@ -103,20 +103,16 @@ def remove_entry(word: str) -> Response:
 
 
 def _render_entry(entry: CatalogEntry, form: EntryForm, field_errors: Sequence[FieldError] = ()) -> str:
-    values = {
+    values: Values = {
         "general": attach_errors(form, field_errors, blank_is_missing=True),
         "uses": services().catalog_listing.uses(caller(), entry),
         "shown": SHOWN_CODES,
         "may_change": services().catalog_editor.may_change(caller()),
-        **(_columns_lacking(entry) if entry.kind == TYPES else {}),
     }
+    if entry.kind == TYPES:
+        layout = services().catalog.naming(entry.product)
+        values |= {"without_column": layout.without_column(entry.code), "leaves_out": not layout.keeps_extras}
     return render_template("admin/catalog/entry.html", entry=entry, form=form, **values)
-
-
-def _columns_lacking(entry: CatalogEntry) -> Values:
-    """Return a type's named items for which its product has no column, and whether reports leave them out."""
-    layout = services().catalog.naming(entry.product)
-    return {"without_column": layout.without_column(entry.code), "leaves_out": not layout.keeps_extras}
 
 
 def _render_new_entry(word: str, form: EntryForm, field_errors: Sequence[FieldError] = ()) -> str:

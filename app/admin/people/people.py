@@ -80,7 +80,9 @@ def add_person() -> ResponseReturnValue:
 def person(key: int) -> str:
     """Show a user, with forms for what can be changed."""
     found = find_person(key)
-    return _render_person(found, _filled_form(found))
+    mail = services().accounts.mail(found)
+    form = RightsForm(role=found.role, customers="\n".join(found.customers or ()), mail=mail)
+    return _render_person(found, form)
 
 
 @action("/people/<int:key>", "users")
@@ -180,11 +182,6 @@ def find_person(key: int) -> Principal:
         Forbidden: the user may see more than the caller.
     """
     return services().accounts.get(key, by=caller())
-
-
-def _filled_form(found: Principal) -> RightsForm:
-    mail = services().accounts.mail(found)
-    return RightsForm(role=found.role, customers="\n".join(found.customers or ()), mail=mail)
 
 
 def _confirm(template: str, found: Principal, **values: object) -> str:

@@ -217,12 +217,8 @@ class Channels:
         wrong = self._sender.check(target)
         if wrong is not None:
             raise _invalid("addresses" if target.addresses else "url", wrong)
-        url = self._seal(target.url) if target.url else None
+        url = self._cipher().encrypt(target.url.encode()).decode() if target.url else None
         return {"addresses": list(target.addresses) or None, "url": url, "shown": mask(target)}
-
-    def _seal(self, url: str) -> str:
-        token: bytes = self._cipher().encrypt(url.encode())
-        return token.decode()
 
     def _open(self, channel: AlertChannel) -> Target:
         """Return a channel's target. Raise SettingInvalid if its URL cannot be decrypted."""

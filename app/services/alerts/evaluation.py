@@ -115,7 +115,9 @@ class Evaluation:
             verdicts = self._judge(rule, moment)
             if verdicts is not None:
                 compare(rule, moment, verdicts, changes)
-        _close_orphans(alerts, rules, now, changes)
+        for alert in alerts:
+            if alert.rule not in rules or rules[alert.rule].kind != alert.kind:  # removed, turned off, or changed
+                (changes.removed if alert.state == PENDING else changes.resolved).append(alert)
         self._commit(claim, resumed_at, changes)
         if counted_at is not None:
             learn_due((kind_of(rule) for rule in rules.values() if rule.kind in (STOPPED, VOLUME)), counted_at)
@@ -230,13 +232,6 @@ def compare(rule: AlertRule, moment: Moment, verdicts: Verdicts, changes: Change
             changes.calmed.append(alert)
         elif _is_over(alert.calm_at, CALM_MS, now):
             changes.resolved.append(alert)
-
-
-def _close_orphans(alerts: Sequence[Alert], rules: Mapping[int, AlertRule], now: int, changes: Changes) -> None:
-    """Close alerts whose rule was removed, turned off, or changed to another kind."""
-    for alert in alerts:
-        if alert.rule not in rules or rules[alert.rule].kind != alert.kind:
-            (changes.removed if alert.state == PENDING else changes.resolved).append(alert)
 
 
 def _is_over(since: int, length_ms: int, now: int) -> bool:

@@ -151,12 +151,13 @@ def learn(past: Sequence[Hour], begin: int, end: int, lag_ms: int = 0) -> Normal
     counts = [[0] * WEEK_HOURS for _ in range(weeks)]
     for hour in used:
         counts[(hour.hour - start) // WEEK_MS][hour_of_week(hour.hour)] = hour.number
-    weekly = _middle([float(sum(week)) for week in counts])
+    weekly = float(median(sum(week) for week in counts))
     normal = Normal(_smooth(counts, weekly), Statistics(weeks, weekly))
     longest = _longest_silences(normal, used, start, weeks)
     margin = ONE_WEEK_MARGIN if weeks == 1 else LONGEST_MARGIN
     burstiness = margin * median_low(longest) / math.log(max(weekly, math.e))
-    spread = math.exp(SPREAD_MARGIN * _second(_largest_deviations(normal, counts, start)))
+    second_largest = sorted(_largest_deviations(normal, counts, start))[-2:][0]  # or the only one
+    spread = math.exp(SPREAD_MARGIN * second_largest)
     burstiness = max(LEAST_BURSTINESS, burstiness) if burstiness < REGULAR else max(1.0, burstiness)
     return Normal(normal.rates, Statistics(weeks, weekly, burstiness, spread, lag_ms))
 
@@ -174,7 +175,7 @@ def _smooth(counts: Sequence[Sequence[int]], weekly: float) -> list[float]:
         if hourly * width < SMOOTHED_EVENTS and half < HALF_WIDTHS[-1]:
             continue
         rates = [
-            _middle([sums[hour + half + 1] - sums[hour - half] for sums in before]) / width
+            median([sums[hour + half + 1] - sums[hour - half] for sums in before]) / width
             for hour in range(WEEK_HOURS, 2 * WEEK_HOURS)
         ]
         if sum(rates) >= REPRESENTED * weekly:
@@ -214,12 +215,3 @@ def _largest_deviations(normal: Normal, counts: Sequence[Sequence[int]], start: 
             week = (place - 1) // WEEK_HOURS
             largest[week] = max(largest[week], abs(math.log(max(seen, 1) / expected)))
     return largest
-
-
-def _middle(values: Sequence[float]) -> float:
-    return float(median(values))
-
-
-def _second(values: Sequence[float]) -> float:
-    """Return the second largest value, or the only one."""
-    return sorted(values)[-2:][0]

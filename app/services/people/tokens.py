@@ -126,7 +126,9 @@ def add(
     if customers and not owner.covers(customers):
         seen = ", ".join(map(shown, (owner.customers or ())[:NAMED])) or "none"
         raise _invalid("customers", f"customers must be some of those that {owner.name} sees: {seen}.")
-    text, moment = _new_text(), now()
+    text = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(SECRET_CHARACTERS))
+    text += _checksum(text)
+    moment = now()
     expires_at = moment + loaded["days"] * DAY_MS
     hint = text[:HINT_CHARACTERS]
     with transaction():
@@ -183,11 +185,6 @@ def purge() -> None:
 def is_token(text: str) -> bool:
     """Return whether a text has the form of a token and the right checksum."""
     return bool(FORM.fullmatch(text)) and _checksum(text[:-SUM_CHARACTERS]) == text[-SUM_CHARACTERS:]
-
-
-def _new_text() -> str:
-    text = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(SECRET_CHARACTERS))
-    return text + _checksum(text)
 
 
 def _checksum(text: str) -> str:

@@ -22,7 +22,10 @@ class Recurrence:
         """Return the first run after a moment."""
         begin = self._begin(_utc(moment))
         run = _ms(begin) + self._delay
-        return run if run > moment else _ms(self._following(begin)) + self._delay
+        if run > moment:
+            return run
+        days = {DAILY: 1, WEEKLY: 7, MONTHLY: 31}[self.kind]  # the first of a month plus 31 days is in the next month
+        return _ms(self._begin(begin + timedelta(days=days))) + self._delay
 
     def latest_run(self, moment: int) -> int:
         """Return the last run up to a moment. Of several missed runs, this is the run to make up for."""
@@ -45,10 +48,6 @@ class Recurrence:
         if self.kind == WEEKLY:
             return day - timedelta(days=day.weekday())
         return day.replace(day=1) if self.kind == MONTHLY else day
-
-    def _following(self, begin: datetime) -> datetime:
-        """Return the start of the next period. The first of a month plus 31 days is always in the next month."""
-        return self._begin(begin + timedelta(days={DAILY: 1, WEEKLY: 7, MONTHLY: 31}[self.kind]))
 
 
 def _utc(moment: int) -> datetime:

@@ -199,10 +199,11 @@ class Schedules:
         in version 1.0, where a schedule had one, unless others use it as well.
         """
         before, url = webhooks_store.of_schedule(schedule.id), request.get("webhook")
-        if url and "webhooks" not in request and len(before) == 1 and _is_own(before[0]):
+        if url and "webhooks" not in request and len(before) == 1:
             (only,) = before
-            self._webhooks.change(by, only, {"name": only.name, "url": url, "types": only.types})
-            return None
+            if not only.types and len(webhooks_store.schedules_of(only.id)) == 1:
+                self._webhooks.change(by, only, {"name": only.name, "url": url, "types": only.types})
+                return None
         wanted = [one for one in before if not self._webhooks.is_visible(by, one)]
         wanted += [self._choose(by, key, schedule.customer) for key in request.get("webhooks", ())]
         added = self._webhooks.add_for(owner, schedule.name, url, by=by) if url else None
@@ -238,11 +239,6 @@ def _columns(request: Mapping[str, Any]) -> dict[str, Any]:
     filter = request["filter"]
     columns |= {"customer": filter["customer"], "product": filter["product"], "types": filter.get("types")}
     return columns | {"output": request.get("output"), "reason": None}
-
-
-def _is_own(webhook: Webhook) -> bool:
-    """Return whether a webhook gets only the reports of one schedule."""
-    return not webhook.types and len(webhooks_store.schedules_of(webhook.id)) == 1
 
 
 def _check_sees(owner: Principal, customer: str) -> None:

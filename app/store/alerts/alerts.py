@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
-from peewee import ModelSelect
+from collections.abc import Sequence
 
 from app.store import queries
 from app.store.models import Alert, AlertMessage
@@ -18,11 +16,6 @@ def by_id(key: int) -> Alert | None:
     return find_one(Alert, "id", key)
 
 
-def by_ids(keys: Collection[int]) -> list[Alert]:
-    """Return some alerts, the oldest first."""
-    return list(Alert.select().where(Alert.id.in_(list(keys))).order_by(Alert.id))
-
-
 def current(customers: Customers = None) -> list[Alert]:
     """Return the alerts that are pending or firing, firing ones first, then the newest first."""
     query = among(Alert.select().where(Alert.state != RESOLVED), Alert.customer, customers)
@@ -31,17 +24,13 @@ def current(customers: Customers = None) -> list[Alert]:
 
 def history(limit: int, customers: Customers = None, rule: int | None = None, before: int | None = None) -> list[Alert]:
     """Return the newest alerts that fired, `before` an id for the next page."""
-    return queries.newest(_fired(customers, rule), Alert.id, limit, before)
+    fired = equal(Alert.select().where(Alert.firing_at.is_null(False)), (Alert.rule, rule))
+    return queries.newest(among(fired, Alert.customer, customers), Alert.id, limit, before)
 
 
 def count_firing(customers: Customers = None) -> int:
     """Return the number of firing alerts."""
     return among(Alert.select().where(Alert.state == FIRING), Alert.customer, customers).count()
-
-
-def _fired(customers: Customers, rule: int | None) -> ModelSelect[Alert]:
-    query = equal(Alert.select().where(Alert.firing_at.is_null(False)), (Alert.rule, rule))
-    return among(query, Alert.customer, customers)
 
 
 # The queue of messages.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from marshmallow import Schema, ValidationError, validates_schema
 
 from app.schemas.field_errors import load
-from app.schemas.fields import Choice, Code, Described, Flag
+from app.schemas.fields import Choice, Code, Described, Flag, Whole
 
 STOPPED, VOLUME, REJECTED, THRESHOLD, HEALTH = "stopped", "volume", "rejected", "threshold", "health"
 KINDS = (STOPPED, VOLUME, REJECTED, THRESHOLD, HEALTH)
@@ -17,20 +17,6 @@ PERS = (EVERYTHING, PRODUCT, TYPE, CUSTOMER)
 CHECKS = ("database", "redis", "worker", "storage", "disk", "spool", "backup", "report", "webhook")
 MAX_REASON = 500
 MAX_SILENCE_DAYS = 366
-
-
-class Whole(Described):
-    """Whole number within bounds."""
-
-    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
-        self.bounds = (least, most)
-        self.allowed = f"a whole number from {least:,} to {most:,}"
-        super().__init__(**kwargs)
-
-    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not self.bounds[0] <= value <= self.bounds[1]:
-            raise self.refuse(value)
-        return value
 
 
 class Names(Described):

@@ -126,6 +126,20 @@ class Time(Described):
         return time
 
 
+class Whole(Described):
+    """Whole number within bounds."""
+
+    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
+        self.bounds = (least, most)
+        self.allowed = f"a whole number from {least:,} to {most:,}"
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.bounds[0] <= value <= self.bounds[1]:
+            raise self.refuse(value)
+        return value
+
+
 class Context(Described):
     """Context of an event: at most 100 strings, numbers, booleans and nulls.
 

@@ -8,24 +8,13 @@ from typing import Any, Protocol
 from marshmallow import Schema
 
 from app.schemas.field_errors import load
-from app.schemas.fields import Choice, Code, Described, Lenient
+from app.schemas.fields import Choice, Code, Lenient, Whole
 from app.schemas.reports import FilterSchema, OutputSchema, Part
 from app.schemas.webhooks import Keys, Names, Url
 
 RECURRENCES = ("daily", "weekly", "monthly")
 MODES = ("period", "since_last")
 HOURS = 24
-
-
-class Hour(Described):
-    """Hour of the day."""
-
-    allowed = f"a whole number from 0 to {HOURS - 1}"
-
-    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < HOURS:
-            raise self.refuse(value)
-        return value
 
 
 class RecurringFilterSchema(FilterSchema):
@@ -49,7 +38,7 @@ class ScheduleSchema(Schema):
     filter = Part(RecurringFilterSchema, required=True)
     output = Part(RecurringOutputSchema)
     recurrence = Choice(RECURRENCES, required=True)
-    hour = Hour(required=True)
+    hour = Whole(0, HOURS - 1, required=True)
     mode = Choice(MODES, required=True)
     webhooks = Keys()
     recipients = Names()  # users who get mail

@@ -359,7 +359,7 @@ def _rejected(rule: AlertRule, moment: Moment) -> Verdicts:
     begin = (moment.now // HOUR_MS - 1) * HOUR_MS
     rejected = store.rejected_by_product(begin)
     if rule.per != PRODUCT and rule.product is None:
-        return _judge_rejected(rule, begin, moment.now, "", sum(rejected.values()), None)
+        return _judge_rejected(rule, begin, "", sum(rejected.values()), None)
     known = {series.product for series in counts.of_kind(Kind(("product",), {}))}
     found: Verdicts = {}
     unknown = 0
@@ -367,7 +367,7 @@ def _rejected(rule: AlertRule, moment: Moment) -> Verdicts:
         if product not in known:
             unknown += number
         elif rule.product in (None, product):
-            found |= _judge_rejected(rule, begin, moment.now, product, number, product)
+            found |= _judge_rejected(rule, begin, product, number, product)
     if unknown >= rule.parameters["minimum"] and rule.product is None:
         seen = f"{unknown:,} events of {UNKNOWN_CODE} rejected since {_time(begin)}."
         verdict = Verdict(Level.WRONG, "Many rejected events", seen, "", begin, {"rejected": unknown})
@@ -375,7 +375,7 @@ def _rejected(rule: AlertRule, moment: Moment) -> Verdicts:
     return found
 
 
-def _judge_rejected(rule: AlertRule, begin: int, now: int, code: str, number: int, product: str | None) -> Verdicts:
+def _judge_rejected(rule: AlertRule, begin: int, code: str, number: int, product: str | None) -> Verdicts:
     percent, minimum = rule.parameters["percent"], rule.parameters["minimum"]
     if number < minimum * HYSTERESIS:
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from peewee import Expression
 
@@ -113,12 +113,6 @@ def is_linked(schedule: int | None, webhook: int | None) -> bool:
 def purge_secrets(before: int) -> None:
     """Remove the secrets that expired before a time."""
     execute(WebhookSecret.delete().where(WebhookSecret.expires_at < before))
-
-
-def of_deliveries(rows: Sequence[Delivery]) -> dict[int, Webhook]:
-    """Return the webhooks of some deliveries by id."""
-    keys = {row.webhook for row in rows if row.webhook is not None}
-    return {webhook.id: webhook for webhook in Webhook.select().where(Webhook.id.in_(list(keys)))}
 
 
 def _is_link(schedule: int | None, webhook: int | None) -> Expression:

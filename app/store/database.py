@@ -105,8 +105,9 @@ def read(call: Callable[[], T]) -> T:
 
 
 def interrupter() -> Callable[[], None]:
-    """Return a function for other threads that cancels this thread's current statement."""
-    return replica.interrupter(database.interrupter())
+    """Return a function for other threads that cancels this thread's current statement, wherever it runs."""
+    primary, of_replica = database.interrupter(), replica.reader.interrupt
+    return lambda: (of_replica[-1:] or [primary])[0]()
 
 
 def release() -> None:

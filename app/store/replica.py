@@ -41,16 +41,6 @@ class Reader(threading.local):
 reader = Reader()
 
 
-def interrupter(primary: Callable[[], None]) -> Callable[[], None]:
-    """Return a function for other threads that cancels this thread's statement, wherever it runs.
-
-    Args:
-        primary: cancels its statement on the primary.
-    """
-    interrupt = reader.interrupt
-    return lambda: (interrupt[-1:] or [primary])[0]()
-
-
 class Replica:
     """Standby of a primary."""
 

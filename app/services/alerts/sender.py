@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from app.config import Settings
 from app.exceptions import SettingInvalid
 from app.services.alerts import apprise_process
+from app.services.notifications.mail_client import is_this_machine
 from app.services.notifications.sending import Outcome
 from app.support.url_origin import named
 
@@ -157,7 +158,7 @@ class Sender:
             return None
         url, (host, port) = urlsplit(self._settings.smtp_url), self._mail_server()
         user, password = unquote(url.username or ""), unquote(url.password or "")
-        is_encrypted = "ssl" if url.scheme == "smtps" else "starttls" if password and not _is_loopback(host) else None
+        must_encrypt = bool(password) and not is_this_machine(host)
         name, address = parseaddr(self._settings.mail_sender)
         return {
             "sender": (name or "Tally", address),
@@ -168,7 +169,7 @@ class Sender:
                 "port": port,
                 "user": user or None,
                 "password": password or None,
-                "secure_mode": is_encrypted or "insecure",
+                "secure_mode": "ssl" if url.scheme == "smtps" else "starttls" if must_encrypt else "insecure",
                 "format": "text",
             },
         }
@@ -195,10 +196,6 @@ def mask(target: Target) -> str:
 
 def _is_installed() -> bool:
     return importlib.util.find_spec("apprise") is not None
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
 def _environment() -> dict[str, str]:

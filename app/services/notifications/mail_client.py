@@ -97,7 +97,7 @@ class MailServer:
         if self._scheme == "smtp" and connection.has_extn("starttls"):
             connection.starttls(context=trust())
             connection.ehlo()
-        elif self._scheme == "smtp" and self._password and not _is_this_machine(self._host):
+        elif self._scheme == "smtp" and self._password and not is_this_machine(self._host):
             raise MailFailed(f"{self.name} offers no STARTTLS, so the password was not sent to it.")
         if self._password:
             connection.login(self._user, self._password)
@@ -121,7 +121,8 @@ def _failure(code: int, said: bytes | str, what: str, *, is_log_in: bool = False
     return MailFailed(f"{what}: {text}", code, is_permanent=code in PERMANENT and not is_log_in)
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Return whether a host is this machine, to which a password may be sent without encryption."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -84,7 +84,7 @@ def test_a_certificate_that_is_not_trusted_is_refused_before_anything_is_sent(tl
 def test_a_password_is_sent_without_tls_to_this_machine_only(monkeypatch):
     with mail_server(users=USERS) as server:
         send(with_user(server.url))
-        monkeypatch.setattr(mail_client, "_is_this_machine", lambda host: False)
+        monkeypatch.setattr(mail_client, "is_this_machine", lambda host: False)
         with pytest.raises(MailFailed, match="offers no STARTTLS, so the password was not sent"):
             send(with_user(server.url))
     assert len(server.got) == 1
@@ -94,7 +94,7 @@ def test_a_password_is_sent_without_tls_to_this_machine_only(monkeypatch):
     ("host", "is_this"), [("localhost", True), ("127.0.0.1", True), ("::1", True), ("mail.example", False)]
 )
 def test_this_machine_is_known_by_its_loopback_names(host, is_this):
-    assert mail_client._is_this_machine(host) is is_this
+    assert mail_client.is_this_machine(host) is is_this
 
 
 def test_a_wrong_password_is_a_failure_that_may_pass_and_is_not_in_the_message():

@@ -105,8 +105,8 @@ def lookups() -> tuple[float, float]:
                 assert find("anna")
                 times.append(time.perf_counter() - begun)
         database.release()
-    kept, new = (statistics.median(times) * 1e6 for times in found)
-    return kept, new
+    cached, new = (statistics.median(times) * 1e6 for times in found)
+    return cached, new
 
 
 def memory(name: str) -> float:
@@ -142,8 +142,8 @@ def main() -> None:
             database.release()
     for events, fast, slow in zip(FEW, rows[True], rows[False], strict=True):
         print(f"{events:4} {fast:6.0f} {slow:6.0f}")
-    kept, new = lookups()
-    print(f"µs to find a user: {kept:.0f}, with a new query {new:.0f}, ratio {new / kept:.1f}")
+    cached, new = lookups()
+    print(f"µs to find a user: {cached:.0f}, with a new query {new:.0f}, ratio {new / cached:.1f}")
     print(f"one body of {EVENTS:,} events or fewer: status, size, processor time, peak beside the body")
     for name in BODIES:
         subprocess.run([sys.executable, "-m", "bench.request_cost", name], check=True, env=os.environ | MALLOC)

@@ -65,7 +65,7 @@ def erase_person(wanted: Mapping[str, Any], *, delete_files: bool, yes: bool, as
     try:
         receipt, key = services().personal_data.erase(SYSTEM, wanted, delete_files=delete_files, progress=gone.append)
     except Exception:
-        if gone:
+        if any(gone):
             click.echo(f"Stopped: {counted(sum(gone), 'event')} erased. Run it again for the rest.", err=True)
         raise
     document = receipt.as_json()

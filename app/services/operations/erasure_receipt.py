@@ -61,7 +61,7 @@ class ReportFiles:
     deleted: list[str] = field(default_factory=list)
     restarted: list[str] = field(default_factory=list)  # written again, without the events
     cancelled: list[str] = field(default_factory=list)  # the report was being written, and could not be restarted
-    kept: list[str] = field(default_factory=list)  # because deleting was not requested
+    kept: list[str] = field(default_factory=list)  # the file stays, because deleting was not requested
     in_buckets: list[str] = field(default_factory=list)  # where Tally deletes nothing
 
 

@@ -213,7 +213,7 @@ class SqliteTarget:
                     if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                         message = f"Another process has the database {self._path} open. Stop Tally first."
                         raise BackupFailed(message) from None
-                    # It is damaged, which may be the reason for the restore; its file and its log are kept.
+                    # It is damaged, which may be the reason for the restore; its file and its log stay.
         kept = self._path.with_name(self._path.name + REPLACED)
         # The log first: a database with the log of another is damaged, whereas one without its log only lacks its end.
         for suffix in ("-wal", "-shm", ""):
